@@ -1,0 +1,15 @@
+"""Optimizers, schedules, instrumentation and tuning for Keras 3."""
+
+from kopt import optimizers, schedules, transforms
+
+__all__ = ["callbacks", "optimizers", "schedules", "transforms"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    # The callbacks need an event writer, which a process that only trains or loads a model need not import.
+    if name == "callbacks":
+        import importlib
+
+        return importlib.import_module("kopt.callbacks")
+    raise AttributeError(f"module 'kopt' has no attribute {name!r}")

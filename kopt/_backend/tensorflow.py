@@ -1,0 +1,46 @@
+"""TensorFlow: sparse gradients, reduction over replicas, and writes that `tf.distribute` accepts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kopt._backend.driven import DrivenOptimizer
+
+
+def _native(variable: Any) -> Any:
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def _assign_all(strategy: Any, variables: Sequence[Any], values: Sequence[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        strategy.extended.update(variable, lambda target, new: target.assign(new), args=(value,), group=False)
+
+
+class Adapter(DrivenOptimizer):
+    """The TensorFlow seam: the step runs in replica context, one merge call writes."""
+
+    def densify(self, gradient: Any) -> Any:
+        if isinstance(gradient, tf.IndexedSlices):
+            return tf.convert_to_tensor(gradient)
+        return gradient
+
+    def reduce_over_replicas(self, gradients: Sequence[Any]) -> Sequence[Any]:
+        replica = tf.distribute.get_replica_context()
+        if replica is None or replica.num_replicas_in_sync == 1:
+            return gradients
+        return replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
+
+    def add_slot(self, variable: Any, name: str, shape: tuple[int, ...], dtype: str, start: float) -> Any:
+        with self._distribution_strategy.extended.colocate_vars_with(_native(variable)):
+            return self.add_variable(shape, keras.initializers.Constant(start), dtype, name=name)
+
+    def write(self, writes: Sequence[tuple[Any, Any]]) -> None:
+        if not writes:
+            return
+        variables = [_native(variable) for variable, _ in writes]
+        values = [tf.cast(value, target.dtype) for target, (_, value) in zip(variables, writes, strict=True)]
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            _assign_all, self._distribution_strategy, variables, values
+        )

@@ -1,0 +1,90 @@
+"""Argument checks, all with one message shape: the argument, the rule, what was received."""
+
+import math
+import numbers
+import re
+from collections.abc import Iterable
+from typing import Any
+
+
+def fail(name: str, rule: str, received: Any, advice: str = "") -> ValueError:
+    """Returns the error that every check raises: argument, rule, received, and advice where a mistake is common."""
+    return ValueError(f"`{name}` must be {rule}. Received: {name}={received!r}.{' ' + advice if advice else ''}")
+
+
+def _number(name: str, value: Any, rule: str, advice: str = "") -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise fail(name, rule, value, advice)
+    return float(value)
+
+
+def positive(name: str, value: Any, advice: str = "") -> float:
+    """Returns `value` as a float above 0."""
+    rule = "a finite number > 0"
+    number = _number(name, value, rule, advice)
+    if number <= 0:
+        raise fail(name, rule, value, advice)
+    return number
+
+
+def non_negative(name: str, value: Any, advice: str = "") -> float:
+    """Returns `value` as a float that is 0 or above."""
+    rule = "a finite number >= 0"
+    number = _number(name, value, rule, advice)
+    if number < 0:
+        raise fail(name, rule, value, advice)
+    return number
+
+
+def fraction(name: str, value: Any, advice: str = "", *, one: bool = False) -> float:
+    """Returns `value` as a float in [0, 1), or in [0, 1] with `one=True`."""
+    rule = f"a number in [0, 1{']' if one else ')'}"
+    number = _number(name, value, rule, advice)
+    if not (0 <= number < 1 or (one and number == 1)):
+        raise fail(name, rule, value, advice)
+    return number
+
+
+def count(name: str, value: Any, least: int = 1, advice: str = "") -> int:
+    """Returns `value` as an int of at least `least`."""
+    rule = f"an integer >= {least}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise fail(name, rule, value, advice)
+    return int(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Returns `value`, which is True or False."""
+    if not isinstance(value, bool):
+        raise fail(name, "True or False", value)
+    return value
+
+
+def pattern(name: str, value: str) -> re.Pattern[str]:
+    """Returns `value` as a compiled regular expression."""
+    try:
+        return re.compile(value)
+    except re.error as error:
+        raise fail(name, f"a valid regular expression ({error})", value) from error
+
+
+def optional(check: Any, name: str, value: Any, **details: Any) -> Any:
+    """Returns None for None, and otherwise what `check` returns."""
+    return None if value is None else check(name, value, **details)
+
+
+def instances(name: str, values: Iterable[Any] | None, kind: type, advice: str = "") -> tuple[Any, ...]:
+    """Returns `values` as a tuple whose members are all of class `kind` and are all different objects."""
+    rule = f"a list of {kind.__module__.rsplit('.', 1)[0]}.{kind.__name__} instances"
+    if values is None:
+        return ()
+    if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
+        raise fail(name, rule, values, advice)
+    members = tuple(values)
+    for member in members:
+        if not isinstance(member, kind):
+            hint = f"Call it: {member.__name__}(...)." if isinstance(member, type) else advice
+            raise fail(name, rule, member, hint)
+    if len({id(member) for member in members}) != len(members):
+        raise fail(name, f"{rule}, each used once", list(members), "Make a second instance.")
+    return members

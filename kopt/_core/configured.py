@@ -1,0 +1,89 @@
+"""Configs from constructor signatures: an object's config is the arguments that it was built with."""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Self
+
+import keras
+
+register = keras.saving.register_keras_serializable(package="kopt")
+
+
+def serialized(value: Any) -> Any:
+    """Returns `value` as JSON can hold it: Keras objects become their configs, containers are entered."""
+    if isinstance(value, list | tuple):
+        return [serialized(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return keras.saving.serialize_keras_object(value)
+
+
+def deserialized(value: Any, custom_objects: dict[str, Any] | None = None) -> Any:
+    """Returns what `serialized` was given."""
+    if isinstance(value, list):
+        return [deserialized(item, custom_objects) for item in value]
+    if isinstance(value, dict) and "class_name" in value:
+        return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
+    return value
+
+
+def unknown_argument(owner: str, name: str, known: Iterable[str]) -> TypeError:
+    """Returns the error for a misspelt keyword, with the nearest right one."""
+    names = list(known)
+    nearest = difflib.get_close_matches(name, names, n=1)
+    guess = f" Did you mean `{nearest[0]}`?" if nearest else ""
+    return TypeError(f"{owner} has no argument `{name}`.{guess} Its arguments are: {', '.join(names)}.")
+
+
+class Configured:
+    """Remembers the arguments of its outermost constructor; `get_config` and `from_config` follow from them.
+
+    A class whose constructor ends in `**keywords` names the accepted keywords in `keyword_names`; any other keyword
+    raises.
+    """
+
+    keyword_names: ClassVar[tuple[str, ...]] = ()
+    _arguments: dict[str, Any]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _recording(cls.__init__)  # type: ignore[method-assign]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's explicit arguments, defaults filled in."""
+        return dict(self._arguments)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments in a form that JSON can hold."""
+        return {name: serialized(value) for name, value in self._arguments.items()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
+        """Builds the object whose `get_config` returned `config`."""
+        return cls(**{name: deserialized(value, custom_objects) for name, value in config.items()})
+
+
+def _recording(init: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(init)
+    parameters = list(signature.parameters.values())[1:]
+    explicit = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    has_keywords = any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+    @functools.wraps(init)
+    def recording_init(self: Configured, *args: Any, **kwargs: Any) -> None:
+        if "_arguments" not in self.__dict__:
+            known = [*explicit, *(type(self).keyword_names if has_keywords else ())]
+            for name in kwargs:
+                if name not in known:
+                    raise unknown_argument(type(self).__name__, name, known)
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            # Keras optimizers track and wrap what is set as an attribute: the record must stay plain.
+            self.__dict__["_arguments"] = {name: bound.arguments[name] for name in explicit}
+        init(self, *args, **kwargs)
+
+    return recording_init

@@ -1,0 +1,11 @@
+"""Named optimizers, chains of your own, and groups of variables."""
+
+from kopt.optimizers.adam import Adam
+from kopt.optimizers.adamw import AdamW
+from kopt.optimizers.composed import Composed, ComposedOptimizer
+from kopt.optimizers.group import Group
+from kopt.optimizers.keywords import Keywords
+from kopt.optimizers.rmsprop import RMSprop
+from kopt.optimizers.sgd import SGD
+
+__all__ = ["SGD", "Adam", "AdamW", "Composed", "ComposedOptimizer", "Group", "Keywords", "RMSprop"]

@@ -1,0 +1,195 @@
+"""The plan of an optimizer for a list of variables: which transform serves whom, in which order, with which state.
+
+Words: a *chain* is the list of transforms of one variable; a *stage* is one transform instance with all the variables
+that it serves. The step runs stage by stage, so that a norm over all variables spans the groups.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from keras import ops
+
+from kopt.transforms import Slot, Transform
+from kopt.transforms.transform import State, Tensor
+
+Tensors = Mapping[int, Tensor]
+
+
+def compute_dtype(dtype: Any) -> str:
+    """Returns the dtype of state and arithmetic for a variable: float64 for float64, float32 for all else."""
+    return "float64" if str(dtype) == "float64" else "float32"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One transform and the variables (by index) that it serves; a transform's own state has the index None."""
+
+    transform: Transform
+    members: tuple[int, ...]
+
+    @property
+    def is_shared(self) -> bool:
+        return type(self.transform).shared is not Transform.shared
+
+
+@dataclass(frozen=True)
+class SlotKey:
+    """The address of one tensor of state."""
+
+    stage: int
+    variable: int | None
+    slot: Slot
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages in the order of execution, and the layout of their state.
+
+    Attributes:
+        stages: In the order in which they run.
+        layout: The order of the state's tensors, which is that of the saved file.
+        factors: For each variable the factor of its group on the learning rate.
+        dtypes: For each variable the dtype of its arithmetic.
+    """
+
+    stages: tuple[Stage, ...]
+    layout: tuple[SlotKey, ...]
+    factors: Mapping[int, float]
+    dtypes: Mapping[int, str]
+    positions: Mapping[tuple[int, int | None], tuple[int, ...]] = field(repr=False)
+
+    @classmethod
+    def of(cls, chains: Mapping[int, Sequence[Transform]], variables: Sequence[Any], factors: Sequence[float]) -> "Plan":
+        """Builds the plan for variables whose chains are given; a variable without a chain is never touched."""
+        stages = tuple(merged(chains))
+        layout = tuple(key for k, stage in enumerate(stages) for key in _stage_layout(k, stage, variables))
+        positions: dict[tuple[int, int | None], tuple[int, ...]] = {}
+        for position, key in enumerate(layout):
+            address = (key.stage, key.variable)
+            positions[address] = (*positions.get(address, ()), position)
+        return cls(
+            stages=stages,
+            layout=layout,
+            factors={i: factors[i] for i in chains},
+            dtypes={i: compute_dtype(variables[i].dtype) for i in chains},
+            positions=positions,
+        )
+
+    def run(
+        self, params: Tensors, gradients: Tensors, slots: Sequence[Tensor], t: Tensor, learning_rate: Tensor
+    ) -> tuple[dict[int, Tensor], list[Tensor]]:
+        """Computes one step: pure, tensors in and tensors out.
+
+        Args:
+            params: Values by index; indices without a chain are ignored.
+            gradients: Gradients by index, for the same indices.
+            slots: The state, in the order of `layout`.
+            t: The step, 1 at the first, as a float32 scalar tensor.
+            learning_rate: As a float32 scalar tensor.
+
+        Returns:
+            The new values by index, and the new state in the order of `layout`.
+        """
+        active = [i for i in gradients if i in self.factors]
+        values = {i: ops.cast(params[i], self.dtypes[i]) for i in active}
+        updates = {i: ops.cast(gradients[i], self.dtypes[i]) for i in active}
+        new_slots = list(slots)
+        for k, stage in enumerate(self.stages):
+            members = [i for i in stage.members if i in updates]
+            if members:
+                self._run_stage(k, members, values, updates, new_slots, t, learning_rate)
+        return {i: ops.cast(values[i] - updates[i], params[i].dtype) for i in active}, new_slots
+
+    def clipped(self, gradients: Tensors) -> dict[int, Tensor]:
+        """Returns the gradients after the clipping transforms that stand at the head of the chains."""
+        updates = {i: ops.cast(g, self.dtypes[i]) for i, g in gradients.items() if i in self.factors}
+        one = ops.ones((), "float32")
+        for k, stage in enumerate(self.stages):
+            if not stage.transform.clips or any(address[0] == k for address in self.positions):
+                break
+            members = [i for i in stage.members if i in updates]
+            self._run_stage(k, members, updates, updates, [], one, one)
+        return updates
+
+    def _run_stage(
+        self,
+        k: int,
+        members: Sequence[int],
+        values: Tensors,
+        updates: dict[int, Tensor],
+        slots: list[Tensor],
+        t: Tensor,
+        learning_rate: Tensor,
+    ) -> None:
+        stage = self.stages[k]
+        states = {i: self._state(k, i, slots, values[i], t) for i in members}
+        scalars: dict[float, State] = {}
+        for factor in dict.fromkeys(self.factors[i] for i in members):
+            rate = learning_rate if factor == 1.0 else learning_rate * factor
+            scalars[factor] = _tensors(stage.transform.scalars(t, rate))
+        common: State = {}
+        if stage.is_shared:
+            common, own = stage.transform.shared(
+                [updates[i] for i in members],
+                [values[i] for i in members],
+                [states[i] for i in members],
+                self._state(k, None, slots, None, t),
+                _tensors(stage.transform.scalars(t, learning_rate)),
+            )
+            self._store(k, None, own, slots)
+        for i in members:
+            h = scalars[self.factors[i]] | common
+            if self.dtypes[i] != "float32":
+                h = {name: ops.cast(value, self.dtypes[i]) for name, value in h.items()}
+            updates[i], state = stage.transform.update(updates[i], values[i], states[i], h)
+            self._store(k, i, state, slots)
+
+    def _state(self, k: int, i: int | None, slots: Sequence[Tensor], value: Tensor, t: Tensor) -> State:
+        state: State = {}
+        for position in self.positions.get((k, i), ()):
+            slot = self.layout[position].slot
+            tensor = slots[position]
+            state[slot.name] = ops.where(t == 1, value, tensor) if slot.start == "variable" else tensor
+        return state
+
+    def _store(self, k: int, i: int | None, state: State, slots: list[Tensor]) -> None:
+        for position in self.positions.get((k, i), ()):
+            slots[position] = state[self.layout[position].slot.name]
+
+
+def merged(chains: Mapping[int, Sequence[Transform]]) -> Iterable[Stage]:
+    """Yields stages in an order that agrees with every chain.
+
+    An instance that stands in several chains becomes one stage; the chains wait for each other there.
+    """
+    lanes: dict[tuple[int, ...], list[int]] = {}
+    for i, chain in chains.items():
+        lanes.setdefault(tuple(map(id, chain)), []).append(i)
+    remaining = [(list(chains[members[0]]), members) for members in lanes.values()]
+    while remaining := [(chain, members) for chain, members in remaining if chain]:
+        heads = [chain[0] for chain, _ in remaining]
+        ready = next((head for head in heads if not any(_holds(chain[1:], head) for chain, _ in remaining)), None)
+        if ready is None:
+            raise ValueError("The same transforms stand in two groups in opposite orders: give each group its own.")
+        at_head = [(chain, members) for chain, members in remaining if chain[0] is ready]
+        yield Stage(ready, tuple(sorted(i for _, members in at_head for i in members)))
+        for chain, _ in at_head:
+            chain.pop(0)
+
+
+def _holds(chain: Sequence[Transform], transform: Transform) -> bool:
+    return any(item is transform for item in chain)
+
+
+def _stage_layout(k: int, stage: Stage, variables: Sequence[Any]) -> Iterable[SlotKey]:
+    for slot in stage.transform.own_slots():
+        yield SlotKey(k, None, slot)
+    per_variable = {i: list(stage.transform.slots(variables[i])) for i in stage.members}
+    for name in dict.fromkeys(slot.name for slots in per_variable.values() for slot in slots):
+        for i, slots in per_variable.items():
+            yield from (SlotKey(k, i, slot) for slot in slots if slot.name == name)
+
+
+def _tensors(scalars: Mapping[str, Any]) -> State:
+    return {name: ops.convert_to_tensor(value, "float32") for name, value in scalars.items()}

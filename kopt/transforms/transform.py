@@ -1,0 +1,80 @@
+"""What a transform is: pure mathematics from one update to the next, with the state it needs declared beside it.
+
+A transform is to kopt what a `GradientTransformation` is to optax and what one line of a paper's pseudocode is to its
+reader. The driver (`kopt.optimizers.ComposedOptimizer`) owns variables, steps and backends; a transform owns none.
+"""
+
+import abc
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from kopt._core.configured import Configured
+
+Tensor = Any
+State = dict[str, Tensor]
+
+
+class Slot(NamedTuple):
+    """One tensor of state.
+
+    Attributes:
+        name: What the paper's reader would call it, such as `"momentum"`.
+        shape: None for the shape of the variable.
+        start: The number it is filled with, or `"variable"` for a copy of the variable's value at the first step
+            (not at build: weights may be loaded in between).
+    """
+
+    name: str
+    shape: tuple[int, ...] | None = None
+    start: float | Literal["variable"] = 0.0
+
+
+class Transform(Configured, abc.ABC):
+    """Turns one update into the next; the first update of a chain is the gradient, the last is subtracted.
+
+    State is float32 (float64 for float64 variables) whatever the dtype of the variable, and so is all arithmetic.
+
+    Attributes:
+        elementwise: Whether `update` gives the same numbers for a variable flattened or joined with others.
+        acts_on: Where `after=[...]` puts the transform in a named optimizer: `"direction"` (before weight decay and the
+            learning rate) or `"step"` (what is about to be subtracted from the weights).
+        clips: Whether the transform only clips gradients: the monitor reports norms before and after it.
+    """
+
+    elementwise: bool = True
+    acts_on: Literal["direction", "step"] = "direction"
+    clips: bool = False
+
+    def slots(self, variable: Any) -> Sequence[Slot]:
+        """Returns the state to keep for `variable`, which has `shape`, `dtype` and `path`."""
+        return ()
+
+    def own_slots(self) -> Sequence[Slot]:
+        """Returns the state that the transform keeps once for all its variables; each needs a shape."""
+        return ()
+
+    def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
+        """Returns every number that varies or can be tuned, each as a float or a 0-d tensor.
+
+        Args:
+            t: The step, a float32 scalar tensor that is 1 at the first update.
+            learning_rate: The rate of this step and this group, a float32 scalar tensor.
+        """
+        return {}
+
+    def shared(
+        self, updates: Sequence[Tensor], params: Sequence[Tensor], slots: Sequence[State], own: State, h: State
+    ) -> tuple[State, State]:
+        """Looks at all the variables at once; returns further scalars for `update` and the new own state."""
+        return {}, own
+
+    @abc.abstractmethod
+    def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
+        """Returns the new update and the new slots.
+
+        Args:
+            u: The update so far, of the shape of the variable.
+            x: The variable's value.
+            slots: The state declared by `slots`, by name.
+            h: The scalars of `scalars` and `shared`, by name.
+        """
