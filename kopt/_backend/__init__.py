@@ -4,4 +4,5 @@ import importlib
 
 import keras
 
-adapter = importlib.import_module(f"kopt._backend.{keras.backend.backend()}")
+adapter_module = importlib.import_module(f"kopt._backend.{keras.backend.backend()}")
+Adapter = adapter_module.Adapter

@@ -1,11 +1,13 @@
 """TensorFlow: sparse gradients, reduction over replicas, and writes that `tf.distribute` accepts."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from kopt._backend import watch
 from kopt._backend.driven import DrivenOptimizer
 
 
@@ -41,6 +43,26 @@ class Adapter(DrivenOptimizer):
             return
         variables = [_native(variable) for variable, _ in writes]
         values = [tf.cast(value, target.dtype) for target, (_, value) in zip(variables, writes, strict=True)]
-        tf.__internal__.distribute.interim.maybe_merge_call(
-            _assign_all, self._distribution_strategy, variables, values
-        )
+        tf.__internal__.distribute.interim.maybe_merge_call(_assign_all, self._distribution_strategy, variables, values)
+
+
+def watching(optimizer: Any, observe: Callable[[watch.Step], None]) -> contextlib.AbstractContextManager[None]:
+    """Shows each step of `optimizer` to `observe` while the context is open."""
+
+    def prepare(gradients: Sequence[Any]) -> list[Any]:
+        dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        replica = tf.distribute.get_replica_context()
+        if replica is None or replica.num_replicas_in_sync == 1:
+            return dense
+        return replica.all_reduce(tf.distribute.ReduceOp.SUM, dense)
+
+    def copy(variable: Any) -> Any:
+        # `identity` of a read: in eager mode a later in-place write would otherwise show through.
+        return tf.identity(tf.convert_to_tensor(_native(variable)))
+
+    return watch.overriding(optimizer, "apply", watch.watched_apply(optimizer, observe, prepare, copy))
+
+
+def outputs_of(result: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Splits what a train function returned into its logs and a way to put other logs in their place."""
+    return result, lambda logs: logs

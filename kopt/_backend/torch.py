@@ -1,10 +1,13 @@
 """PyTorch: the step runs without autograd, whoever calls it."""
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import torch
 
+from kopt._backend import watch
 from kopt._backend.driven import DrivenOptimizer
 
 
@@ -17,3 +20,17 @@ class Adapter(DrivenOptimizer):
 
     def add_slot(self, variable: Any, name: str, shape: tuple[int, ...], dtype: str, start: float) -> Any:
         return self.add_variable(shape, keras.initializers.Constant(start), dtype, name=name)
+
+
+def watching(optimizer: Any, observe: Callable[[watch.Step], None]) -> contextlib.AbstractContextManager[None]:
+    """Shows each step of `optimizer` to `observe` while the context is open."""
+
+    def copy(variable: Any) -> Any:
+        return variable.value.detach().clone()
+
+    return watch.overriding(optimizer, "apply", watch.watched_apply(optimizer, observe, list, copy))
+
+
+def outputs_of(result: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Splits what a train function returned into its logs and a way to put other logs in their place."""
+    return result, lambda logs: logs

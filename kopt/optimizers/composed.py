@@ -7,7 +7,7 @@ from typing import Any, Self, Unpack
 import keras
 from keras import ops
 
-from kopt._backend import adapter
+from kopt._backend import Adapter
 from kopt._core import checks
 from kopt._core.configured import Configured, deserialized, register, serialized
 from kopt.optimizers.assignment import Assignment
@@ -22,7 +22,7 @@ from kopt.transforms import (
 )
 
 
-class ComposedOptimizer(Configured, adapter.Adapter):
+class ComposedOptimizer(Configured, Adapter):
     """A chain of transforms as a Keras optimizer; every named optimizer is one, with its recipe in its constructor.
 
     The chain of a variable is: clipping keyword, `before`, the recipe (or the transforms of the variable's group),
@@ -114,9 +114,9 @@ class ComposedOptimizer(Configured, adapter.Adapter):
         return self._assignment.groups
 
     @property
-    def group_learning_rates(self) -> dict[str, Any]:
-        """The learning rate of each group that is trained, by the group's name."""
-        return {g.name: self.learning_rate * g.learning_rate for g in self.groups if not g.frozen}
+    def group_factors(self) -> dict[str, float]:
+        """The factor on the learning rate of each group that is trained, by the group's name."""
+        return {group.name: group.learning_rate for group in self.groups if not group.frozen}
 
     @property
     def slot_variables(self) -> list[Any]:
@@ -186,11 +186,15 @@ class ComposedOptimizer(Configured, adapter.Adapter):
         )
         return [new.get(i, value) for i, value in enumerate(params)], new_slots
 
-    def clipped_gradients(self, gradients: Sequence[Any]) -> list[Any]:
-        """Returns dense gradients as they leave the clipping at the head of the chains; frozen ones are None."""
-        given = {i: gradient for i, gradient in enumerate(gradients) if gradient is not None}
-        clipped = self._plan.clipped(given)
-        return [clipped.get(i) for i in range(len(gradients))]
+    def clipped_gradients(self, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+        """Returns dense gradients as they leave the clipping at the head of the chains, those of frozen ones left out.
+
+        Args:
+            gradients: One per variable.
+            variables: Variables that the optimizer was built for.
+        """
+        indices = [self._get_variable_index(variable) for variable in variables]
+        return list(self._plan.clipped(dict(zip(indices, gradients, strict=True))).values())
 
     def advance(self, indices: Sequence[int], gradients: Sequence[Any]) -> list[tuple[Any, Any]]:
         steps = self.gradient_accumulation_steps
@@ -228,7 +232,7 @@ class ComposedOptimizer(Configured, adapter.Adapter):
     def _averaged(self, params: list[Any]) -> tuple[list[Any], list[Any]]:
         done = self.iterations
         momentum = ops.cast(ops.not_equal(done, 0), "float32") * self.ema_momentum
-        averages = []
+        averages: list[Any] = []
         for i, average in enumerate(self._model_variables_moving_average):
             if average is None:
                 continue
@@ -313,11 +317,9 @@ class Composed(ComposedOptimizer):
         super().__init__(transforms, learning_rate, **keywords)
 
 
-def _clipping(
-    clipnorm: float | None, clipvalue: float | None, global_clipnorm: float | None
-) -> tuple[Transform, ...]:
+def _clipping(clipnorm: float | None, clipvalue: float | None, global_clipnorm: float | None) -> tuple[Transform, ...]:
     limits = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
-    kinds = {"clipnorm": ClipByNorm, "clipvalue": ClipByValue, "global_clipnorm": ClipByGlobalNorm}
+    kinds: dict[str, Any] = {"clipnorm": ClipByNorm, "clipvalue": ClipByValue, "global_clipnorm": ClipByGlobalNorm}
     given = {name: checks.positive(name, limit) for name, limit in limits.items() if limit is not None}
     if len(given) > 1:
         raise ValueError(f"Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set. Received: {given}.")

@@ -60,7 +60,9 @@ class Plan:
     positions: Mapping[tuple[int, int | None], tuple[int, ...]] = field(repr=False)
 
     @classmethod
-    def of(cls, chains: Mapping[int, Sequence[Transform]], variables: Sequence[Any], factors: Sequence[float]) -> "Plan":
+    def of(
+        cls, chains: Mapping[int, Sequence[Transform]], variables: Sequence[Any], factors: Sequence[float]
+    ) -> "Plan":
         """Builds the plan for variables whose chains are given; a variable without a chain is never touched."""
         stages = tuple(merged(chains))
         layout = tuple(key for k, stage in enumerate(stages) for key in _stage_layout(k, stage, variables))

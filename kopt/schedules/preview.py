@@ -56,8 +56,9 @@ def plot(
         raise ImportError('`plot` needs matplotlib: pip install "keras-kopt[recipes]".') from error
     if not isinstance(schedules, Mapping):
         several = schedules if isinstance(schedules, Sequence) else [schedules]
-        schedules = {f"{i + 1}. {type(s).__name__}" if len(several) > 1 else type(s).__name__: s
-                     for i, s in enumerate(several)}
+        schedules = {
+            f"{i + 1}. {type(s).__name__}" if len(several) > 1 else type(s).__name__: s for i, s in enumerate(several)
+        }
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     for label, schedule in schedules.items():

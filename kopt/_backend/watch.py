@@ -1,0 +1,148 @@
+"""What the monitor may see of a Keras optimizer and trainer: the private Keras names that it needs, in one place."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@dataclass
+class Step:
+    """One optimizer step as tensors.
+
+    Attributes:
+        number: Optimizer steps taken including this one.
+        learning_rate: The rate that it used; None if the optimizer has none.
+        loss_scale: The factor on the loss; None without scaling.
+        variables: The trainable variables that got a gradient.
+        gradients: The gradients that the optimizer acted on: unscaled, averaged over accumulated micro-batches, summed
+            over replicas, dense; before clipping.
+        before: The variables' values before the step.
+        after: Their values after it.
+    """
+
+    number: Any
+    learning_rate: Any
+    loss_scale: Any
+    variables: list[Any]
+    gradients: list[Any]
+    before: list[Any]
+    after: list[Any]
+
+
+def innermost(optimizer: Any) -> Any:
+    """Returns the optimizer inside a `LossScaleOptimizer`, or the optimizer itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def micro_steps(optimizer: Any) -> int:
+    """Returns on the host how many batches the optimizer has seen, micro-batches included."""
+    return int(ops.convert_to_numpy(innermost(optimizer)._iterations))
+
+
+def accumulation(optimizer: Any) -> int:
+    """Returns how many batches make one optimizer step."""
+    return innermost(optimizer).gradient_accumulation_steps or 1
+
+
+@contextlib.contextmanager
+def overriding(owner: Any, name: str, function: Any) -> Iterator[None]:
+    """Puts `function` in front of a method of one instance while the context is open."""
+    attributes = owner.__dict__
+    had, previous = name in attributes, attributes.get(name)
+    attributes[name] = function
+    try:
+        yield
+    finally:
+        if had:
+            attributes[name] = previous
+        else:
+            attributes.pop(name, None)
+
+
+def loss_scale(optimizer: Any) -> Any:
+    """Returns the factor that the loss was multiplied by, or None."""
+    if hasattr(optimizer, "dynamic_scale"):
+        return ops.cast(optimizer.dynamic_scale, "float32")
+    return optimizer.loss_scale_factor
+
+
+def current_rate(optimizer: Any) -> Any:
+    """Returns the learning rate of the coming step as a float32 scalar, or None."""
+    inner = innermost(optimizer)
+    if not hasattr(inner, "_learning_rate"):
+        return None
+    return ops.cast(ops.convert_to_tensor(inner.learning_rate), "float32")
+
+
+def effective_gradients(optimizer: Any, gradients: Sequence[Any], indices: Sequence[int]) -> list[Any]:
+    """Returns gradients divided by the loss scale and averaged with what has been accumulated, as float32."""
+    inner = innermost(optimizer)
+    scale = loss_scale(optimizer)
+    result = [ops.cast(gradient, "float32") for gradient in gradients]
+    if scale is not None:
+        result = [gradient / scale for gradient in result]
+    if inner.gradient_accumulation_steps:
+        sums = [ops.convert_to_tensor(inner._accumulated_gradients[i]) for i in indices]
+        steps = inner.gradient_accumulation_steps
+        result = [(g + ops.cast(s, "float32")) / steps for g, s in zip(result, sums, strict=True)]
+    return result
+
+
+def watched_apply(
+    optimizer: Any,
+    observe: Callable[[Step], None],
+    prepare: Callable[[Sequence[Any]], list[Any]],
+    copy: Callable[[Any], Any],
+) -> Callable[..., Any]:
+    """Returns an `apply` that behaves as the optimizer's own and shows each step to `observe`.
+
+    Args:
+        optimizer: The optimizer that the model calls.
+        observe: Gets the step.
+        prepare: Makes gradients dense and sums them over replicas.
+        copy: Returns a variable's value, safe from writes in place.
+    """
+    original = optimizer.apply
+
+    def apply(grads: Any, trainable_variables: Any = None) -> Any:
+        grads = list(grads)
+        variables = list(trainable_variables or innermost(optimizer)._trainable_variables)
+        if not optimizer.built:
+            with keras.name_scope(optimizer.name, caller=optimizer):
+                optimizer.build(variables)
+        pairs = [(g, v) for g, v in zip(grads, variables, strict=True) if g is not None]
+        kept = [variable for _, variable in pairs]
+        indices = [innermost(optimizer)._get_variable_index(variable) for variable in kept]
+        gradients = effective_gradients(optimizer, prepare([g for g, _ in pairs]), indices)
+        before = [copy(variable) for variable in kept]
+        number, rate, scale = innermost(optimizer).iterations + 1, current_rate(optimizer), loss_scale(optimizer)
+        result = original(grads, trainable_variables)
+        after = [copy(variable) for variable in kept]
+        observe(Step(number, rate, scale, kept, gradients, before, after))
+        return result
+
+    return apply
+
+
+def watched_stateless_apply(optimizer: Any, observe: Callable[[Step], None]) -> Callable[..., Any]:
+    """Returns a `stateless_apply` that behaves as the optimizer's own and shows each step to `observe`."""
+    original = optimizer.stateless_apply
+
+    def stateless_apply(optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
+        variables = list(innermost(optimizer)._trainable_variables)
+        kept = [i for i, gradient in enumerate(grads) if gradient is not None]
+        mapping = list(zip(optimizer.variables, optimizer_variables, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            gradients = effective_gradients(optimizer, [grads[i] for i in kept], kept)
+            number, rate = innermost(optimizer).iterations + 1, current_rate(optimizer)
+            scale = loss_scale(optimizer)
+        new_values, new_state = original(optimizer_variables, grads, trainable_variables)
+        before, after = [trainable_variables[i] for i in kept], [new_values[i] for i in kept]
+        observe(Step(number, rate, scale, [variables[i] for i in kept], gradients, before, after))
+        return new_values, new_state
+
+    return stateless_apply

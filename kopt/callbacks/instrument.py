@@ -1,0 +1,158 @@
+"""A second train function beside the user's: the same step, with its gradients looked at on the way.
+
+The user's compiled function stays as it is and runs on every step that is not logged. The second one is built by Keras
+itself from the same `train_step`, compiled at the first logged step, and used for one call at a time.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kopt._backend import adapter_module, watch
+from kopt.callbacks.statistics import Layout, global_norm, pack, unpack
+
+
+class Instrument:
+    """The instrumented train function of one model, and what its last call saw.
+
+    Args:
+        model: A compiled Keras model whose `train_function` exists.
+        histograms: Whether to count the gradients' elements into buckets as well.
+    """
+
+    def __init__(self, model: Any, *, histograms: bool) -> None:
+        self.model = model
+        self.plain = model.train_function
+        self.optimizer = model.optimizer
+        self.layout = Layout(histograms=histograms)
+        self._step_function: Callable[[Any], Any] = model.train_step
+        self._function: Callable[..., Any] | None = None
+        self._seen: Any = None
+
+    def fits(self, model: Any) -> bool:
+        """Returns whether the model still trains with the function and optimizer that this was made for."""
+        return model.train_function is self.plain and model.optimizer is self.optimizer
+
+    def arm(self) -> None:
+        """Makes the next call of `model.train_function` the instrumented one."""
+        if self._function is None:
+            self._function = self._built()
+        self.model.train_function = self._once
+
+    def disarm(self) -> None:
+        """Puts the user's function back, if the armed call never came."""
+        if self.model.train_function == self._once:
+            self.model.train_function = self.plain
+
+    def take(self) -> tuple[dict[str, float], dict[str, np.ndarray]] | None:
+        """Returns scalars by tag and bucket counts by path of the last instrumented call, once; may wait for it."""
+        seen, self._seen = self._seen, None
+        if seen is None or not self.layout.paths:
+            return None
+        return unpack(self.layout, ops.convert_to_numpy(seen))
+
+    def _once(self, *args: Any) -> Any:
+        self.model.train_function = self.plain
+        assert self._function is not None
+        with watch.overriding(self.model, "train_step", self._train_step):
+            outputs, replaced = adapter_module.outputs_of(self._function(*args))
+        self._seen = outputs["seen"]
+        return replaced(outputs["logs"])
+
+    def _built(self) -> Callable[..., Any]:
+        model = self.model
+        try:
+            with watch.overriding(model, "train_step", self._train_step):
+                model.make_train_function(force=True)
+            return model.train_function
+        finally:
+            model.train_function = self.plain
+
+    def _train_step(self, *args: Any) -> Any:
+        steps: list[watch.Step] = []
+        losses: list[Any] = []
+        with adapter_module.watching(self.optimizer, steps.append), self._watching_loss(losses):
+            logs, replaced = adapter_module.outputs_of(self._step_function(*args))
+        return replaced({"logs": logs, "seen": self._numbers(steps, losses)})
+
+    @contextlib.contextmanager
+    def _watching_loss(self, losses: list[Any]) -> Iterator[None]:
+        tracker = next((metric for metric in self.model.metrics if metric.name == "loss"), None)
+        if tracker is None:
+            yield
+            return
+        original = tracker.update_state
+
+        def update_state(value: Any, *args: Any, **kwargs: Any) -> Any:
+            losses.append(value)
+            return original(value, *args, **kwargs)
+
+        with watch.overriding(tracker, "update_state", update_state):
+            yield
+
+    def _numbers(self, steps: list[watch.Step], losses: list[Any]) -> Any:
+        if not steps:
+            return ops.zeros((0,))
+        step = steps[-1]
+        scalars = {"step": step.number}
+        if step.learning_rate is not None:
+            scalars["learning_rate"] = step.learning_rate
+            factors = getattr(watch.innermost(self.optimizer), "group_factors", {})
+            scalars |= {f"learning_rate/{name}": step.learning_rate * factor for name, factor in factors.items()}
+        if losses:
+            scalars["loss/total"] = losses[-1]
+        penalties = [
+            ops.cast(variable.regularizer(value), "float32")
+            for variable, value in zip(step.variables, step.before, strict=True)
+            if getattr(variable, "regularizer", None) is not None
+        ]
+        if penalties:
+            scalars["loss/regularization"] = ops.sum(ops.stack(penalties))
+        if step.loss_scale is not None:
+            scalars["loss_scale"] = step.loss_scale
+        scalars["gradients/global_norm"] = global_norm(step.gradients)
+        scalars["gradients/global_norm_clipped"] = global_norm(self._clipped(step))
+        paths = unique_paths(self.model, step.variables)
+        return pack(self.layout, scalars, paths, step.gradients, step.before, step.after)
+
+    def _clipped(self, step: watch.Step) -> list[Any]:
+        optimizer = watch.innermost(self.optimizer)
+        if hasattr(optimizer, "clipped_gradients"):
+            return optimizer.clipped_gradients(step.gradients, step.variables)
+        return clipped_by_keywords(optimizer, step.gradients)
+
+
+def clipped_by_keywords(optimizer: Any, gradients: list[Any]) -> list[Any]:
+    """Returns gradients as Keras' `clipnorm`, `global_clipnorm` and `clipvalue` leave them."""
+    if optimizer.clipnorm:
+        limit = optimizer.clipnorm
+        return [g * (limit / ops.maximum(ops.sqrt(ops.sum(ops.square(g))), limit)) for g in gradients]
+    if optimizer.global_clipnorm:
+        limit = optimizer.global_clipnorm
+        scale = limit / ops.maximum(global_norm(gradients), limit)
+        return [g * scale for g in gradients]
+    if optimizer.clipvalue:
+        return [ops.clip(g, -optimizer.clipvalue, optimizer.clipvalue) for g in gradients]
+    return gradients
+
+
+def unique_paths(model: Any, variables: list[Any]) -> list[str]:
+    """Returns the variables' paths without the model's own name, so that the tags of two runs line up."""
+    prefix = f"{model.name}/"
+    paths: list[str] = []
+    for variable in variables:
+        path = getattr(variable, "path", None) or variable.name
+        path = path.removeprefix(prefix).replace(":", "_")
+        paths.append(path if path not in paths else f"{path}_{len(paths)}")
+    return paths
+
+
+def unsupported() -> str | None:
+    """Returns why steps cannot be instrumented here, or None."""
+    if getattr(keras.config, "is_nnx_enabled", lambda: False)():
+        return "Keras' NNX mode calls the class's `train_step`, which cannot be replaced on one model."
+    return None

@@ -1,0 +1,169 @@
+"""TensorBoard logging of gradients, updates, learning rates and losses beside Keras' own scalars."""
+
+import logging
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from kopt._backend import watch
+from kopt._core import checks
+from kopt.callbacks.instrument import Instrument, unsupported
+from kopt.callbacks.statistics import BUCKET_EDGES
+from kopt.callbacks.writer import EventWriter, Summaries, check_directory, histogram_value
+from kopt.schedules import Warmup
+
+_log = logging.getLogger(__name__)
+
+
+class TensorBoard(keras.callbacks.TensorBoard):
+    """`keras.callbacks.TensorBoard`, with the gradients of real training steps, on three backends.
+
+    Takes the arguments of Keras' callback and writes the same `epoch_*` and `batch_*` scalars into `<log_dir>/train`
+    and `<log_dir>/validation`, without importing TensorFlow. At optimizer steps 1, n, 2n, ... it also logs, for any Keras
+    optimizer, without a second backward pass and without changing what the step computes:
+
+    * `gradients/global_norm`, `gradients/global_norm_clipped`, `gradients/zero_fraction`,
+      `gradients/nonfinite_fraction`;
+    * per variable: `gradients_norm|mean|std|absmax|zero_fraction|nonfinite_fraction/<path>`, `weights_norm/<path>`
+      (before the step), `updates_norm/<path>`, `update_to_weight/<path>`, and with `gradient_histograms=True` the
+      histogram `gradients/<path>`;
+    * `learning_rate`, `learning_rate/<group>`, `loss/total` (of the batch; `batch_loss` is the mean since the epoch
+      began), `loss/regularization` (the weights' penalties), `loss_scale`.
+
+    Paths leave out the model's own name, so that the tags of two runs line up. The x-axis of these is the number of
+    optimizer steps; it goes on in a second `fit`. The first logged step compiles a second train function; other steps
+    run the model's own. Events are on disk within a second.
+
+    Gradients are those that the optimizer acts on: divided by the loss scale, averaged over accumulated micro-batches,
+    summed over replicas, before clipping. Under `tf.distribute` Keras' own optimizers clip on each replica before they
+    sum; `global_norm_clipped` is the norm of the clipped sum, which is what kopt's optimizers use.
+
+    Where this differs from Keras' callback: `tf.summary` calls inside a model are not collected; `write_graph` is
+    accepted and has no effect, as in Keras 3.
+
+    Args:
+        log_dir: Directory of the run. Give each run its own.
+        histogram_freq: Every how many epochs to log histograms of the weights; 0 for never.
+        write_graph: No effect.
+        write_images: Whether to log the weights as images too.
+        write_steps_per_second: Whether to log training steps per second.
+        update_freq: `"epoch"`, `"batch"`, or every how many batches to log `batch_*`.
+        profile_batch: A batch or a pair (first, last) to profile; 0 for none. TensorFlow and JAX only.
+        embeddings_freq: Every how many epochs to save embeddings; 0 for never.
+        embeddings_metadata: Dict from layer name to metadata file.
+        gradients: Interval n in optimizer steps; 0 turns gradient logging off.
+        gradient_histograms: Whether to log histograms of the gradients as well. Buckets are powers of two, the same at
+            every step and in every run.
+
+    Raises:
+        ValueError: An argument is out of its range, or `log_dir` cannot be written (known before training starts).
+
+    Example:
+
+    ```python
+    model.fit(x, y, epochs=10, callbacks=[kopt.callbacks.TensorBoard("logs/first", gradients=100)])
+    ```
+    """
+
+    def __init__(
+        self,
+        log_dir: str = "logs",
+        histogram_freq: int = 0,
+        write_graph: bool = True,  # noqa: FBT001, FBT002 - Keras' own signature
+        write_images: bool = False,  # noqa: FBT001, FBT002
+        write_steps_per_second: bool = False,  # noqa: FBT001, FBT002
+        update_freq: str | int = "epoch",
+        profile_batch: int | tuple[int, int] = 0,
+        embeddings_freq: int = 0,
+        embeddings_metadata: dict[str, str] | None = None,
+        *,
+        gradients: int = 100,
+        gradient_histograms: bool = False,
+    ) -> None:
+        if update_freq not in ("epoch", "batch"):
+            checks.count("update_freq", update_freq, advice='Or "epoch", or "batch".')
+        check_directory(str(log_dir))
+        super().__init__(
+            log_dir=log_dir,
+            histogram_freq=checks.count("histogram_freq", histogram_freq, least=0),
+            write_graph=False,
+            write_images=write_images,
+            write_steps_per_second=write_steps_per_second,
+            update_freq=update_freq,
+            profile_batch=profile_batch,
+            embeddings_freq=checks.count("embeddings_freq", embeddings_freq, least=0),
+            embeddings_metadata=embeddings_metadata,
+        )
+        self.gradients = checks.count(
+            "gradients", gradients, least=0, advice="It is an interval in optimizer steps; 0 is off."
+        )
+        self.gradient_histograms = checks.flag("gradient_histograms", gradient_histograms)
+        # Keras may run `on_train_batch_end` in threads when it has nothing to do there, which keeps JAX asynchronous.
+        self.async_safe = update_freq == "epoch" and not (write_steps_per_second or profile_batch)
+        self._summary_module = Summaries()
+        self._instrument: Instrument | None = None
+        self._batches_before_epoch = 0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        super().on_train_begin(logs)
+        self._global_train_batch = watch.micro_steps(self._model.optimizer)
+        self._warn_of_long_warmup()
+        reason = unsupported() if self.gradients else None
+        if reason is not None:
+            warnings.warn(f"Gradients are not logged: {reason} Training goes on.", stacklevel=2)
+            self.gradients = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        self._batches_before_epoch = watch.micro_steps(self._model.optimizer)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_begin(batch, logs)
+        if self.gradients and self._is_due(self._batches_before_epoch + batch):
+            self._write_gradients()
+            if self._instrument is None or not self._instrument.fits(self._model):
+                self._instrument = Instrument(self._model, histograms=self.gradient_histograms)
+            self._instrument.arm()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if not self.async_safe:
+            super().on_train_batch_end(batch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._write_gradients()
+        super().on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._instrument is not None:
+            self._instrument.disarm()
+        self._write_gradients()
+        super().on_train_end(logs)
+
+    def _is_due(self, batches_done: int) -> bool:
+        """Returns whether one of the optimizer steps of the coming call is 1 or a multiple of the interval."""
+        per_step = watch.accumulation(self._model.optimizer)
+        first = batches_done // per_step + 1
+        last = (batches_done + self._model.steps_per_execution) // per_step
+        return any(step == 1 or step % self.gradients == 0 for step in range(first, last + 1))
+
+    def _write_gradients(self) -> None:
+        seen = self._instrument.take() if self._instrument is not None else None
+        if seen is None:
+            return
+        scalars, counts = seen
+        step = int(scalars.pop("step"))
+        writer: EventWriter = self._train_writer
+        writer.add_scalars(scalars, step)
+        if counts:
+            writer.add(
+                [histogram_value(f"gradients/{p}", BUCKET_EDGES, np.asarray(c)) for p, c in counts.items()], step
+            )
+
+    def _warn_of_long_warmup(self) -> None:
+        schedule = getattr(watch.innermost(self._model.optimizer), "_learning_rate", None)
+        batches = (self.params or {}).get("steps")
+        if isinstance(schedule, Warmup) and batches:
+            length = batches * self.params["epochs"] // watch.accumulation(self._model.optimizer)
+            schedule.warn_if_longer_than(length)

@@ -1,0 +1,166 @@
+"""The one way to an event file: tensorboardX, flushed every half second, never into an existing file."""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+_numbers = itertools.count()
+
+
+def check_directory(log_dir: str) -> None:
+    """Raises if nothing can be written at `log_dir`; creates nothing."""
+    if "://" in log_dir:
+        return
+    path = Path(log_dir).absolute()
+    existing = next(parent for parent in [path, *path.parents] if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        problem = "not a directory" if not existing.is_dir() else "not writable"
+        raise ValueError(
+            f"`log_dir` must be a directory that can be written. Received: log_dir={log_dir!r}, "
+            f"but {str(existing)!r} is {problem}."
+        )
+
+
+class EventWriter:
+    """Writes one event file in a directory, made at the first event.
+
+    Events reach the disk within a second, so that a killed process leaves a readable file.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self._file: Any = None
+
+    def add(self, values: Sequence[Any], step: int) -> None:
+        """Writes summary values (`tensorboardX.proto.summary_pb2.Summary.Value`) as one event."""
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        if values:
+            self._open().add_summary(Summary(value=values), step)
+
+    def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
+        """Writes several scalars as one event."""
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        self.add([Summary.Value(tag=tag, simple_value=float(value)) for tag, value in scalars.items()], step)
+
+    def flush(self) -> None:
+        """Asks for the disk; the writer's thread does it within half a second by itself."""
+        if self._file is not None:
+            self._file.flush()
+
+    def close(self) -> None:
+        """Writes what is left and closes the file; a later event opens another file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> Any:
+        if self._file is None:
+            import tensorboardX
+
+            # tensorboardX names files by the second and truncates an existing one: the suffix makes names unique.
+            suffix = f".{os.getpid()}.{next(_numbers)}"
+            try:
+                self._file = tensorboardX.FileWriter(self.directory, 1000, 0.5, suffix)
+            except OSError as error:
+                raise ValueError(
+                    f"`log_dir` must be a directory that can be written. Received: {self.directory!r} ({error})."
+                ) from error
+        return self._file
+
+    @contextlib.contextmanager
+    def as_default(self, step: int | None = None) -> Iterator[None]:
+        """Makes this the writer of `Summaries` while the context is open."""
+        _current.append((self, step))
+        try:
+            yield
+        finally:
+            _current.pop()
+
+
+_current: list[tuple[EventWriter, int | None]] = []
+
+
+def histogram_value(tag: str, edges: Sequence[float], counts: np.ndarray) -> Any:
+    """Returns a histogram as a summary value; there is one edge more than there are buckets."""
+    from tensorboardX.proto.summary_pb2 import HistogramProto, Summary
+
+    borders, counts = np.asarray(edges, "float64"), np.asarray(counts, "float64")
+    lower, upper = borders[:-1], borders[1:]
+    middles = (lower + upper) / 2
+    filled = np.flatnonzero(counts)
+    low, high = (lower[filled[0]], upper[filled[-1]]) if filled.size else (0.0, 0.0)
+    return Summary.Value(
+        tag=tag,
+        histo=HistogramProto(
+            min=low,
+            max=high,
+            num=counts.sum(),
+            sum=float((middles * counts).sum()),
+            sum_squares=float((middles**2 * counts).sum()),
+            bucket_limit=upper.tolist(),
+            bucket=counts.tolist(),
+        ),
+    )
+
+
+class Summaries:
+    """The part of `tf.summary` that `keras.callbacks.TensorBoard` calls, without TensorFlow."""
+
+    def __init__(self) -> None:
+        self._conditions: list[Callable[[], bool]] = []
+
+    def create_file_writer(self, directory: str) -> EventWriter:
+        return EventWriter(directory)
+
+    @contextlib.contextmanager
+    def record_if(self, condition: Callable[[], bool]) -> Iterator[None]:
+        self._conditions.append(condition)
+        try:
+            yield
+        finally:
+            self._conditions.pop()
+
+    def _target(self) -> EventWriter | None:
+        if not _current or (self._conditions and not self._conditions[-1]()):
+            return None
+        return _current[-1][0]
+
+    def scalar(self, name: str, value: Any, step: Any) -> None:
+        writer = self._target()
+        if writer is not None:
+            writer.add_scalars({name: _host(value)}, int(_host(step)))
+
+    def histogram(self, name: str, data: Any, step: Any) -> None:
+        writer = self._target()
+        if writer is not None:
+            values = np.asarray(_host(data), "float64").ravel()
+            finite = values[np.isfinite(values)]
+            counts, edges = np.histogram(finite, bins=30) if finite.size else (np.zeros(1), np.zeros(2))
+            writer.add([histogram_value(name, edges.tolist(), counts)], int(_host(step)))
+
+    def image(self, name: str, data: Any, step: Any) -> None:
+        from tensorboardX import summary
+
+        writer = self._target()
+        if writer is not None:
+            for i, picture in enumerate(np.asarray(_host(data))[:3]):
+                made = summary.image(f"{name}/{i}", np.clip(picture, 0.0, 1.0), dataformats="HWC")
+                writer.add(list(made.value), int(_host(step)))
+
+    def trace_on(self, **options: Any) -> None:
+        """Does nothing: Keras 3 offers no graph to trace; its profiler writes its own files."""
+
+    def trace_export(self, **options: Any) -> None:
+        """Does nothing, as `trace_on`."""
+
+
+def _host(value: Any) -> Any:
+    return keras.ops.convert_to_numpy(value)
