@@ -5,7 +5,6 @@ import warnings
 from typing import Any
 
 import keras
-import numpy as np
 
 from kopt._backend import watch
 from kopt._core import checks
@@ -20,8 +19,8 @@ _log = logging.getLogger(__name__)
 class TensorBoard(keras.callbacks.TensorBoard):
     """`keras.callbacks.TensorBoard`, with the gradients of real training steps, on three backends.
 
-    Takes the arguments of Keras' callback and writes the same `epoch_*` and `batch_*` scalars into `<log_dir>/train`
-    and `<log_dir>/validation`, without importing TensorFlow. At optimizer steps 1, n, 2n, ... it also logs, for any Keras
+    Takes the arguments of Keras' callback and writes the same `epoch_*` and `batch_*` scalars into
+    `<log_dir>/train` and `<log_dir>/validation`, without importing TensorFlow. At optimizer steps 1, n, 2n, ... it also logs, for any Keras
     optimizer, without a second backward pass and without changing what the step computes:
 
     * `gradients/global_norm`, `gradients/global_norm_clipped`, `gradients/zero_fraction`,
@@ -42,6 +41,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     Where this differs from Keras' callback: `tf.summary` calls inside a model are not collected; `write_graph` is
     accepted and has no effect, as in Keras 3.
+
+    Attributes:
+        latest: The scalars of the last step whose gradients were written, by tag.
 
     Args:
         log_dir: Directory of the run. Give each run its own.
@@ -103,6 +105,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         # Keras may run `on_train_batch_end` in threads when it has nothing to do there, which keeps JAX asynchronous.
         self.async_safe = update_freq == "epoch" and not (write_steps_per_second or profile_batch)
         self._summary_module = Summaries()
+        self.latest: dict[str, float] = {}
         self._instrument: Instrument | None = None
         self._batches_before_epoch = 0
 
@@ -154,12 +157,11 @@ class TensorBoard(keras.callbacks.TensorBoard):
             return
         scalars, counts = seen
         step = int(scalars.pop("step"))
+        self.latest = scalars
         writer: EventWriter = self._train_writer
         writer.add_scalars(scalars, step)
-        if counts:
-            writer.add(
-                [histogram_value(f"gradients/{p}", BUCKET_EDGES, np.asarray(c)) for p, c in counts.items()], step
-            )
+        values = [histogram_value(f"gradients/{path}", BUCKET_EDGES, found) for path, found in counts.items()]
+        writer.add(values, step)
 
     def _warn_of_long_warmup(self) -> None:
         schedule = getattr(watch.innermost(self._model.optimizer), "_learning_rate", None)

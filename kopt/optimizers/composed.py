@@ -224,7 +224,7 @@ class ComposedOptimizer(Configured, Adapter):
             given[i] = gradient
         slots = [ops.convert_to_tensor(slot) for slot in self.slot_variables]
         params, slots = self.pure_step(params, given, slots, self.iterations, self.learning_rate)
-        averages = []
+        averages: list[Any] = []
         if self.use_ema:
             params, averages = self._averaged(params)
         return [params[i] for i in indices] + slots + averages

@@ -17,7 +17,7 @@ def path_of(variable: Any) -> str:
 
 
 @register
-class SavedMatch:
+class SavedMatch(Configured):
     """Stands in a loaded config for a matching function that could not be saved with it.
 
     Args:
@@ -26,9 +26,6 @@ class SavedMatch:
 
     def __init__(self, function: str) -> None:
         self.function = function
-
-    def get_config(self) -> dict[str, Any]:
-        return {"function": self.function}
 
     def __call__(self, variable: Any) -> bool:
         raise ValueError(
@@ -99,10 +96,10 @@ class Group(Configured):
         return bool(self.match(variable))  # type: ignore[operator]
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        if not isinstance(self.match, str | SavedMatch) and not _is_registered(self.match):
-            config["match"] = serialized(SavedMatch(self.name))
-        return config
+        match = self.match
+        if not isinstance(match, str | SavedMatch) and not _is_registered(match):
+            match = SavedMatch(self.name)  # Keras would warn that a lambda is unsafe to load, and ours is not loaded.
+        return {name: serialized(match if name == "match" else value) for name, value in self.arguments.items()}
 
 
 def _is_registered(function: Any) -> bool:

