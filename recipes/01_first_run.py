@@ -19,7 +19,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=12, help="passes over the 4,000 training digits (default 12)")
     parser.add_argument("--optimizer", default="AdamW", help="any of kopt.optimizers (default AdamW)")
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak learning rate (default 0.002)")
+    parser.add_argument("--learning-rate", type=float, default=5e-3, help="peak learning rate (default 0.005)")
     parser.add_argument("--backend", choices=["tensorflow", "jax", "torch"], help="default: Keras' own setting")
     parser.add_argument("--log-dir", default="logs", help="where the run's directory is made (default logs)")
     parser.add_argument("--gradients", type=int, default=20, help="log gradients every so many steps (default 20)")
@@ -44,24 +44,26 @@ def digits(seed: int = 0) -> tuple[Any, Any, Any, Any]:
 
 
 def network() -> Any:
-    """Returns a CNN of about 50,000 weights."""
+    """Returns a CNN with batch normalisation, of about 110,000 weights."""
     import keras
     from keras import layers
 
-    return keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            layers.Conv2D(16, 3, activation="relu", name="conv1"),
+    parts: list[Any] = [keras.Input((28, 28, 1))]
+    for number, filters in enumerate((16, 32), start=1):
+        parts += [
+            layers.Conv2D(filters, 3, use_bias=False, name=f"conv{number}"),
+            layers.BatchNormalization(name=f"norm{number}"),
+            layers.ReLU(),
             layers.MaxPooling2D(),
-            layers.Conv2D(32, 3, activation="relu", name="conv2"),
-            layers.MaxPooling2D(),
-            layers.Flatten(),
-            layers.Dropout(0.3),
-            layers.Dense(64, activation="relu", name="hidden"),
-            layers.Dense(10, activation="softmax", name="digit"),
-        ],
-        name="digits_cnn",
-    )
+        ]
+    head = [
+        layers.Flatten(),
+        layers.Dropout(0.4),
+        layers.Dense(128, activation="relu", name="hidden"),
+        layers.Dropout(0.4),
+        layers.Dense(10, activation="softmax", name="digit"),
+    ]
+    return keras.Sequential(parts + head, name="digits_cnn")
 
 
 def optimizer_named(name: str, learning_rate: Any) -> Any:
@@ -113,7 +115,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     start = time.perf_counter()
     history = model.fit(
-        x, y, BATCH_SIZE, options.epochs, verbose="auto", callbacks=[board], validation_data=(x_val, y_val)
+        x,
+        y,
+        BATCH_SIZE,
+        options.epochs,
+        verbose="auto" if sys.stdout.isatty() else 2,
+        callbacks=[board],
+        validation_data=(x_val, y_val),
     )
     seconds = time.perf_counter() - start
 
