@@ -67,7 +67,7 @@ def network() -> Any:
 
 
 def optimizer_named(name: str, learning_rate: Any) -> Any:
-    """Returns `kopt.optimizers.<name>(learning_rate)`; a wrong name ends the program with the right ones."""
+    """Returns `kopt.optimizers.<name>` with gradients clipped to a norm of 2; a wrong name ends the program with the right ones."""
     import kopt
 
     base = kopt.optimizers.ComposedOptimizer
@@ -79,7 +79,7 @@ def optimizer_named(name: str, learning_rate: Any) -> Any:
     if name.lower() not in named:
         right = ", ".join(sorted((kind.__name__ for kind in named.values()), key=str.lower))
         sys.exit(f"--optimizer must be one of: {right}. Received: {name}.")
-    return named[name.lower()](learning_rate)
+    return named[name.lower()](learning_rate, global_clipnorm=2.0)
 
 
 def report(results: dict[str, str]) -> None:

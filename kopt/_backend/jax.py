@@ -27,3 +27,8 @@ def outputs_of(result: Any) -> tuple[Any, Callable[[Any], Any]]:
     """Splits what a train function returned into its logs and a way to put other logs in their place."""
     logs, state = result
     return logs, lambda new: (new, state)
+
+
+def occurrences(indices: Any, size: int) -> Any:
+    """Counts how often each of 0 ... size - 1 occurs among int32 `indices`, in int32: adding float32 ones ends at 2^24."""
+    return keras.ops.segment_sum(keras.ops.ones_like(indices), indices, num_segments=size)

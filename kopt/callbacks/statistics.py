@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from kopt._backend import adapter_module
+
 PER_VARIABLE = (
     "gradients_norm",
     "gradients_mean",
@@ -18,10 +20,11 @@ PER_VARIABLE = (
     "weights_norm",
     "updates_norm",
 )
-_LOWEST, _POWERS = -40, 48
-_EDGES = [2.0 ** (_LOWEST + p) for p in range(_POWERS + 1)]
+_PER_OCTAVE, _LOWEST, _OCTAVES = 4, -40, 48
+_PER_SIGN = _PER_OCTAVE * _OCTAVES
+_EDGES = [2.0 ** (_LOWEST + p / _PER_OCTAVE) for p in range(_PER_SIGN + 1)]
 BUCKET_EDGES = (*(-edge for edge in reversed(_EDGES)), *_EDGES)
-"""Edges of the histogram's buckets: powers of two of both signs around a middle bucket of |g| < 2^-40."""
+"""Edges of the histogram's buckets: quarter powers of two of both signs around a middle bucket of |g| < 2^-40."""
 
 
 @dataclass
@@ -88,11 +91,11 @@ def gradient_numbers(g: Any) -> list[Any]:
 def bucket_counts(g: Any) -> Any:
     """Returns how many elements fall between the neighbouring `BUCKET_EDGES`; non-finite ones count as outermost."""
     flat = ops.reshape(g, (-1,))
-    size = ops.maximum(ops.absolute(flat), 2.0 ** (_LOWEST - 1))
-    size = ops.where(ops.isfinite(size), size, 2.0 ** (_LOWEST + _POWERS))
-    power = ops.floor(ops.log2(size)) - (_LOWEST - 1)
-    power = ops.cast(ops.clip(power, 0, _POWERS), "int32")
-    bucket = _POWERS + ops.where(flat < 0, -power, power)
+    size = ops.absolute(flat)
+    size = ops.where(ops.isfinite(size), size, _EDGES[-1])
+    place = ops.floor(_PER_OCTAVE * (ops.log2(ops.maximum(size, _EDGES[0] / 2)) - _LOWEST)) + 1
+    place = ops.cast(ops.clip(place, 0, _PER_SIGN), "int32")
+    bucket = _PER_SIGN + ops.where(flat < 0, -place, place)
     return ops.segment_sum(ops.ones_like(flat), bucket, num_segments=len(BUCKET_EDGES) - 1)
 
 

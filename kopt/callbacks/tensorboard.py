@@ -20,8 +20,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
     """`keras.callbacks.TensorBoard`, with the gradients of real training steps, on three backends.
 
     Takes the arguments of Keras' callback and writes the same `epoch_*` and `batch_*` scalars into
-    `<log_dir>/train` and `<log_dir>/validation`, without importing TensorFlow. At optimizer steps 1, n, 2n, ... it also logs, for any Keras
-    optimizer, without a second backward pass and without changing what the step computes:
+    `<log_dir>/train` and `<log_dir>/validation`, without importing TensorFlow. At optimizer steps 1, n, 2n, ... it
+    also logs, for any Keras optimizer, without a second backward pass and without changing what the step computes:
 
     * `gradients/global_norm`, `gradients/global_norm_clipped`, `gradients/zero_fraction`,
       `gradients/nonfinite_fraction`;
@@ -56,8 +56,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         embeddings_freq: Every how many epochs to save embeddings; 0 for never.
         embeddings_metadata: Dict from layer name to metadata file.
         gradients: Interval n in optimizer steps; 0 turns gradient logging off.
-        gradient_histograms: Whether to log histograms of the gradients as well. Buckets are powers of two, the same at
-            every step and in every run.
+        gradient_histograms: Whether to log histograms of the gradients as well. Buckets are quarter powers of two, the
+            same at every step and in every run.
 
     Raises:
         ValueError: An argument is out of its range, or `log_dir` cannot be written (known before training starts).

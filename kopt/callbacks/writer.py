@@ -89,19 +89,26 @@ _current: list[tuple[EventWriter, int | None]] = []
 
 
 def histogram_value(tag: str, edges: Sequence[float], counts: np.ndarray) -> Any:
-    """Returns a histogram as a summary value; there is one edge more than there are buckets."""
+    """Returns a histogram as a summary value, without the empty buckets at its ends.
+
+    Args:
+        tag: Of the histogram.
+        edges: One more than there are buckets.
+        counts: Elements in each bucket.
+    """
     from tensorboardX.proto.summary_pb2 import HistogramProto, Summary
 
     borders, counts = np.asarray(edges, "float64"), np.asarray(counts, "float64")
-    lower, upper = borders[:-1], borders[1:]
-    middles = (lower + upper) / 2
     filled = np.flatnonzero(counts)
-    low, high = (lower[filled[0]], upper[filled[-1]]) if filled.size else (0.0, 0.0)
+    kept = slice(filled[0], filled[-1] + 1) if filled.size else slice(0, 1)
+    # TensorBoard draws from the first edge to the last: empty ends would squeeze the rest into the middle.
+    lower, upper, counts = borders[:-1][kept], borders[1:][kept], counts[kept]
+    middles = (lower + upper) / 2
     return Summary.Value(
         tag=tag,
         histo=HistogramProto(
-            min=low,
-            max=high,
+            min=lower[0],
+            max=upper[-1],
             num=counts.sum(),
             sum=float((middles * counts).sum()),
             sum_squares=float((middles**2 * counts).sum()),

@@ -245,6 +245,7 @@ class ComposedOptimizer(Configured, Adapter):
         return params, averages
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Refuses: Keras' step of one variable is not how these optimizers work."""
         raise RuntimeError(
             f"{type(self).__name__} updates all variables together. Call `apply(gradients, variables)` instead of "
             "`update_step`."

@@ -64,10 +64,20 @@ class Numbers:
     weights: problems.Arrays
     optimizer: problems.Arrays
 
+    @classmethod
+    def of(cls, model: keras.Model) -> "Numbers":
+        """Reads weights and optimizer state."""
+        return cls(problems.values(model.weights), problems.values(model.optimizer.variables))
 
-def state_of(model: keras.Model) -> Numbers:
-    """Returns weights and optimizer state."""
-    return Numbers(problems.values(model.weights), problems.values(model.optimizer.variables))
+    def assert_same(self, other: "Numbers") -> None:
+        """Fails unless all numbers agree bit for bit."""
+        problems.assert_same(self.weights, other.weights)
+        problems.assert_same(self.optimizer, other.optimizer)
+
+    def assert_close(self, other: "Numbers") -> None:
+        """Fails unless all numbers agree to 1e-6, as in `problems.assert_close`."""
+        problems.assert_close(self.weights, other.weights)
+        problems.assert_close(self.optimizer, other.optimizer)
 
 
 def compiled(model: keras.Model, optimizer: keras.optimizers.Optimizer, **options: Any) -> keras.Model:
@@ -96,7 +106,7 @@ def interrupted(model: keras.Model, path: pathlib.Path) -> Interrupted:
     loaded = keras.models.load_model(path)
     loaded_config = loaded.optimizer.get_config()
     problems.fit(loaded)
-    return Interrupted(log.counts, state_of(model), state_of(loaded), (saved_config, loaded_config))
+    return Interrupted(log.counts, Numbers.of(model), Numbers.of(loaded), (saved_config, loaded_config))
 
 
 @contextmanager
@@ -137,47 +147,36 @@ class TrainingChecks:
         return self._once("full", run)
 
     @pytest.fixture
-    def plain_run(self, make: Make) -> tuple[list[int], Numbers]:
-        """An epoch, a new learning rate, another epoch: compiled as much as the backend can by default."""
-
-        def run() -> tuple[list[int], Numbers]:
-            return _two_rates(make, jit_compile="auto")
-
-        return self._once("plain", run)
+    def plain_run(self, make: Make) -> "TwoRates":
+        """Two epochs at one learning rate, two at another: compiled as the backend does by default."""
+        return self._once("plain", lambda: two_rates(make, jit_compile="auto"))
 
     def test_resumed_training_equals_uninterrupted(self, full_run: Interrupted) -> None:
-        problems.assert_same(full_run.resumed.weights, full_run.went_on.weights)
-        problems.assert_same(full_run.resumed.optimizer, full_run.went_on.optimizer)
+        full_run.resumed.assert_same(full_run.went_on)
 
     def test_config_survives_the_file(self, full_run: Interrupted) -> None:
         saved, loaded = full_run.configs
         assert loaded == saved
 
-    def test_second_step_does_not_retrace(self, full_run: Interrupted, plain_run: tuple[list[int], Numbers]) -> None:
+    def test_second_step_does_not_retrace(self, full_run: Interrupted, plain_run: "TwoRates") -> None:
         if not problems.traces():
             pytest.skip("the backend runs Python at each step")
-        assert full_run.counts[0] > 0
-        assert set(full_run.counts) == {full_run.counts[0]}
-        assert set(plain_run[0]) == {plain_run[0][0]}  # a new learning rate is in between
+        for counts in (full_run.counts, plain_run.counts):  # `plain_run` changes the learning rate in between
+            assert counts[0] > 0
+            assert set(counts) == {counts[0]}
 
-    def test_eager_equals_compiled(self, make: Make, plain_run: tuple[list[int], Numbers]) -> None:
-        eager = _two_rates(make, run_eagerly=True)[1]
-        problems.assert_close(eager.weights, plain_run[1].weights)
-        problems.assert_close(eager.optimizer, plain_run[1].optimizer)
+    def test_loss_falls(self, plain_run: "TwoRates") -> None:
+        assert plain_run.losses == sorted(plain_run.losses, reverse=True)
+        assert plain_run.losses[-1] < plain_run.losses[0]
+
+    def test_eager_equals_compiled(self, make: Make, plain_run: "TwoRates") -> None:
+        two_rates(make, run_eagerly=True).numbers.assert_close(plain_run.numbers)
 
     def test_eager_equals_compiled_with_everything(self, make: Make, full_run: Interrupted) -> None:
         model = compiled(problems.sequential(), make(before=[CountTraces()], **everything()), run_eagerly=True)
         problems.fit(model)
         problems.fit(model)
-        problems.assert_close(state_of(model).weights, full_run.went_on.weights)
-        problems.assert_close(state_of(model).optimizer, full_run.went_on.optimizer)
-
-    def test_loss_falls(self, make: Make) -> None:
-        model = compiled(problems.sequential(), make(learning_rate=0.01), run_eagerly=True)
-        x, y = problems.data()
-        before = model.evaluate(x, y, verbose=0)
-        problems.fit(model, epochs=3)
-        assert model.evaluate(x, y, verbose=0) < before
+        Numbers.of(model).assert_close(full_run.went_on)
 
     def test_mixed_float16(self, make: Make) -> None:
         with policy("mixed_float16"):
@@ -190,7 +189,7 @@ class TrainingChecks:
     def test_mixed_bfloat16(self, make: Make) -> None:
         with policy("mixed_bfloat16"):
             model = compiled(problems.sequential(), make(learning_rate=0.01), run_eagerly=True)
-            problems.fit(model)
+            problems.fit(model, batch=8)
         _assert_sound(model)
 
     def test_embedding_equals_dense(self, make: Make) -> None:
@@ -209,36 +208,45 @@ class TrainingChecks:
             compiled(model, make(global_clipnorm=1.0), run_eagerly=True)
             for _ in range(3):
                 model.train_on_batch(x, targets)
-            results.append(state_of(model))
-        problems.assert_close(results[0].weights, results[1].weights)
-        problems.assert_close(results[0].optimizer, results[1].optimizer)
+            results.append(Numbers.of(model))
+        results[0].assert_close(results[1])
 
     def test_frozen_layer_stays(self, make: Make) -> None:
         model = problems.sequential()
         model.layers[0].trainable = False
         before = problems.values(model.layers[0].weights)
         compiled(model, make(weight_decay=0.1), run_eagerly=True)
-        problems.fit(model)
+        problems.fit(model, batch=8)
         problems.assert_same(problems.values(model.layers[0].weights), before)
         assert not any("first" in slot.name for slot in model.optimizer.slot_variables)
 
     def test_keras_callbacks_set_the_rate(self, make: Make) -> None:
         model = compiled(problems.sequential(), make(learning_rate=1.0), run_eagerly=True)
-        rates = [0.01, 0.02]
-        problems.fit(model, epochs=2, callbacks=[keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch])])
+        scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: [0.01, 0.02][epoch])
+        problems.fit(model, epochs=2, batch=16, callbacks=[scheduler])
         np.testing.assert_allclose(ops.convert_to_numpy(model.optimizer.learning_rate), 0.02)
         plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9)
-        problems.fit(model, epochs=3, callbacks=[plateau])
+        problems.fit(model, epochs=3, batch=16, callbacks=[plateau])
         np.testing.assert_allclose(ops.convert_to_numpy(model.optimizer.learning_rate), 0.005)
 
 
-def _two_rates(make: Make, **options: Any) -> tuple[list[int], Numbers]:
+@dataclass(frozen=True)
+class TwoRates:
+    """What `two_rates` saw."""
+
+    counts: list[int]
+    losses: list[float]
+    numbers: Numbers
+
+
+def two_rates(make: Make, **options: Any) -> TwoRates:
+    """Trains two epochs at each of two learning rates."""
     log = TraceLog()
     model = compiled(problems.sequential(), make(learning_rate=0.02, before=[CountTraces()]), **options)
-    problems.fit(model, callbacks=[log])
+    losses = problems.fit(model, 2, batch=8, callbacks=[log])
     model.optimizer.learning_rate = 0.01
-    problems.fit(model, callbacks=[log])
-    return log.counts, state_of(model)
+    losses += problems.fit(model, 2, batch=8, callbacks=[log])
+    return TwoRates(log.counts, losses, Numbers.of(model))
 
 
 def _assert_sound(model: keras.Model) -> None:

@@ -1,0 +1,90 @@
+"""The recipes run: with small settings, in processes of their own, and their event files hold what they promise."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(script, *arguments):
+    environment = os.environ | {"KERAS_BACKEND": "numpy", "PYTHONWARNINGS": "default"}
+    command = [sys.executable, str(ROOT / "recipes" / script), "--backend", keras.backend.backend(), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=600)
+
+
+def events(directory):
+    accumulator = EventAccumulator(str(directory), size_guidance={"scalars": 0, "histograms": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def steps(accumulator, tag):
+    return [event.step for event in accumulator.Scalars(tag)]
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory):
+    logs = tmp_path_factory.mktemp("first")
+    result = run("01_first_run.py", "--epochs", "2", "--optimizer", "adam", "--learning-rate", "0.003",
+                 "--gradients", "50", "--log-dir", str(logs))  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return result.stdout, logs
+
+
+def test_the_first_run_reports(first_run):
+    text, logs = first_run
+    assert f"Adam on {keras.backend.backend()}" in text
+    for promised in ("validation accuracy", "steps per second", "largest layer", "smallest layer"):
+        assert promised in text
+    assert f"tensorboard --logdir {logs}" in text
+    assert re.search(rf"Logged to {logs}/first-run-\d{{8}}-\d{{6}}", text.replace("\n", " "))
+
+
+def test_the_first_run_learns_and_logs(first_run):
+    (run_dir,) = first_run[1].iterdir()
+    train, validation = events(run_dir / "train"), events(run_dir / "validation")
+    batches = 63
+    logged = [1, 50, 100]
+    for tag in ("gradients/global_norm", "learning_rate", "loss/total", "gradients_norm/conv1/kernel",
+                "update_to_weight/digit/bias"):  # fmt: skip
+        assert steps(train, tag) == logged
+    assert [event.step for event in train.Histograms("gradients/hidden/kernel")] == logged
+    assert steps(train, "epoch_loss") == steps(validation, "epoch_accuracy") == [0, 1]
+    losses = [event.value for event in train.Scalars("epoch_loss")]
+    assert losses[1] < 0.7 * losses[0]
+    rates = {event.step: event.value for event in train.Scalars("learning_rate")}
+    ramp = min(batches * 2 // 10, batches)
+    assert rates[1] == pytest.approx(0.003 / ramp, rel=1e-5)
+
+
+def test_a_wrong_optimizer_lists_the_right_ones(tmp_path):
+    result = run("01_first_run.py", "--optimizer", "Adamm", "--log-dir", str(tmp_path))
+    assert result.returncode != 0
+    assert "--optimizer must be one of: Adam, AdamW, RMSprop, SGD" in result.stderr
+    assert "Adamm" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_linear_regression_compares_six_methods(tmp_path):
+    result = run("02_linear_regression.py", "--points", "200", "--noise", "0.1", "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    (run_dir,) = tmp_path.iterdir()
+    methods = ["full-batch", "mini-batch", "single-sample", "momentum", "rmsprop", "adam"]
+    assert sorted(path.name for path in run_dir.iterdir()) == sorted(methods)
+    for method in methods:
+        row = re.search(rf"│ {method} +│ +(\d+) +│ +([-\d.]+) +│ +[-\d.]+ +│ +([\d.]+) +│ +([\d.]+)", result.stdout)
+        assert row, result.stdout
+        count, error = int(row[1]), float(row[3])
+        train = events(run_dir / method / "train")
+        assert steps(train, "batch_loss") == list(range(1, count + 1))
+        assert steps(train, "gradients/global_norm") == [1, *range(10, count + 1, 10)]
+        losses = [event.value for event in train.Scalars("epoch_loss")]
+        assert losses[-1] < 0.5 * losses[0]
+        assert error < 0.5
