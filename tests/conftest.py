@@ -1,0 +1,47 @@
+"""Settings that must hold before Keras is imported, and a fresh Keras for every test."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Two pytest-xdist workers share two cores, and jobs in CI have no more.
+for threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")
+if os.environ["KERAS_BACKEND"] == "jax":
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=2".strip()
+
+import keras  # noqa: E402
+import pytest  # noqa: E402
+
+
+def _limit_tensorflow() -> None:
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(2)
+    device = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+def _limit_torch() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+{"tensorflow": _limit_tensorflow, "torch": _limit_torch}.get(keras.backend.backend(), lambda: None)()
+
+
+@pytest.fixture(autouse=True)
+def fresh_keras():
+    """Gives each test the same seeds, and names that count from nothing."""
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+    yield
+    assert keras.config.floatx() == "float32", "A test must put floatx back."
+    assert keras.config.dtype_policy().name == "float32", "A test must put the dtype policy back."
+
+
+def pytest_report_header() -> str:
+    return f"keras {keras.__version__} on {keras.backend.backend()}"

@@ -1,0 +1,85 @@
+"""Other people's implementations, spelt with kopt's arguments: what the catalogue's rows are compared with.
+
+optax needs jax, which processes with another Keras backend should not have to load: it is imported when called.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+
+def optax_sgd(learning_rate: Any, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> Any:
+    import optax
+
+    return optax.chain(
+        optax.trace(momentum, nesterov) if momentum else optax.identity(),
+        optax.add_decayed_weights(weight_decay),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def optax_rmsprop(
+    learning_rate: float,
+    rho: float = 0.9,
+    momentum: float | None = None,
+    epsilon: float = 1e-7,
+    centered: bool = False,
+    weight_decay: float = 0.0,
+) -> Any:
+    import optax
+
+    scale = optax.rmsprop(1.0, rho, epsilon, centered=centered, momentum=momentum)
+    # `scale` has the minus sign of its own learning rate of 1 already.
+    return optax.chain(scale, optax.add_decayed_weights(-weight_decay), optax.scale(learning_rate))
+
+
+def optax_adam(
+    learning_rate: Any, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, weight_decay: float = 0.0
+) -> Any:
+    import optax
+
+    return optax.adamw(learning_rate, beta_1, beta_2, epsilon, weight_decay=weight_decay)
+
+
+class KerasAdam:
+    """Keras' Adam, given at each step the epsilon and the rate that make its definition equal ours.
+
+    Keras adds epsilon before bias correction, hence epsilon * sqrt(1 - beta_2^t); it has no switch for bias correction,
+    hence a rate that cancels it (the cancelled correction then leaves epsilon alone).
+    """
+
+    def __init__(self, *, bias_correction: bool = True, **kwargs: Any) -> None:
+        self.inner = keras.optimizers.Adam(**kwargs)
+        self.rate, self.epsilon, self.bias_correction = kwargs["learning_rate"], kwargs["epsilon"], bias_correction
+        self.t = 0
+
+    def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+        self.t += 1
+        root = math.sqrt(1 - self.inner.beta_2**self.t)
+        if self.bias_correction:
+            self.inner.epsilon = self.epsilon * root
+        else:
+            self.inner.learning_rate = self.rate * (1 - self.inner.beta_1**self.t) / root
+        self.inner.apply(gradients, variables)
+
+
+def optax_clip_momentum(transforms: Any, weight_decay: float, learning_rate: float) -> Any:
+    import optax
+
+    return optax.chain(optax.clip(0.5), optax_sgd(learning_rate, 0.7, weight_decay=weight_decay))
+
+
+def optax_schedule(name: str, *args: Any, **kwargs: Any) -> Callable[[], Any]:
+    def make() -> Any:
+        import optax
+
+        return getattr(optax, name)(*args, **kwargs)
+
+    return make
+
+
+def optax_warmed(ramp: Callable[[], Any], schedule: Callable[[], Any]) -> Callable[[], Any]:
+    # optax joins a ramp in front and shifts the schedule; ours is the product of both.
+    return lambda: lambda step: ramp()(step) * schedule()(step)
