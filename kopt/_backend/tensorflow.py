@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from kopt._backend import watch
-from kopt._backend.driven import DrivenOptimizer
+from kopt._backend.driven import DrivenOptimizer, filled_with
 
 
 def _native(variable: Any) -> Any:
@@ -36,7 +36,7 @@ class Adapter(DrivenOptimizer):
 
     def add_slot(self, variable: Any, name: str, shape: tuple[int, ...], dtype: str, start: float) -> Any:
         with self._distribution_strategy.extended.colocate_vars_with(_native(variable)):
-            return self.add_variable(shape, keras.initializers.Constant(start), dtype, name=name)
+            return self.add_variable(shape, filled_with(start), dtype, name=name)
 
     def write(self, writes: Sequence[tuple[Any, Any]]) -> None:
         if not writes:

@@ -1,14 +1,13 @@
 """PyTorch: the step runs without autograd, whoever calls it."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import torch
 
 from kopt._backend import watch
-from kopt._backend.driven import DrivenOptimizer
+from kopt._backend.driven import DrivenOptimizer, filled_with
 
 
 class Adapter(DrivenOptimizer):
@@ -19,7 +18,14 @@ class Adapter(DrivenOptimizer):
             super().apply(grads, trainable_variables)
 
     def add_slot(self, variable: Any, name: str, shape: tuple[int, ...], dtype: str, start: float) -> Any:
-        return self.add_variable(shape, keras.initializers.Constant(start), dtype, name=name)
+        return self.add_variable(shape, filled_with(start), dtype, name=name)
+
+    def write(self, writes: Sequence[tuple[Any, Any]]) -> None:
+        # Assignment writes in place: a value that lives in another of the variables is read before that one changes.
+        homes = {variable.value.untyped_storage().data_ptr() for variable, _ in writes}
+        values = [v.clone() if v.untyped_storage().data_ptr() in homes else v for _, v in writes]
+        for (variable, _), value in zip(writes, values, strict=True):
+            variable.assign(value)
 
 
 def watching(optimizer: Any, observe: Callable[[watch.Step], None]) -> contextlib.AbstractContextManager[None]:

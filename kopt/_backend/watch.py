@@ -15,7 +15,7 @@ class Step:
 
     Attributes:
         number: Optimizer steps taken including this one.
-        learning_rate: The rate that it used; None if the optimizer has none.
+        learning_rates: The rates that it used, by tag: of the optimizer, and of its groups or inner optimizers.
         loss_scale: The factor on the loss; None without scaling.
         variables: The trainable variables that got a gradient.
         gradients: The gradients that the optimizer acted on: unscaled, averaged over accumulated micro-batches, summed
@@ -25,7 +25,7 @@ class Step:
     """
 
     number: Any
-    learning_rate: Any
+    learning_rates: dict[str, Any]
     loss_scale: Any
     variables: list[Any]
     gradients: list[Any]
@@ -40,7 +40,7 @@ def innermost(optimizer: Any) -> Any:
 
 def micro_steps(optimizer: Any) -> int:
     """Returns on the host how many batches the optimizer has seen, micro-batches included."""
-    return int(ops.convert_to_numpy(innermost(optimizer)._iterations))
+    return 0 if optimizer is None else int(ops.convert_to_numpy(innermost(optimizer)._iterations))
 
 
 def accumulation(optimizer: Any) -> int:
@@ -70,12 +70,19 @@ def loss_scale(optimizer: Any) -> Any:
     return optimizer.loss_scale_factor
 
 
-def current_rate(optimizer: Any) -> Any:
-    """Returns the learning rate of the coming step as a float32 scalar, or None."""
+def current_rates(optimizer: Any) -> dict[str, Any]:
+    """Returns the learning rates of the coming step by tag, as float32 scalars."""
     inner = innermost(optimizer)
-    if not hasattr(inner, "_learning_rate"):
-        return None
-    return ops.cast(ops.convert_to_tensor(inner.learning_rate), "float32")
+    several = getattr(inner, "optimizers", None)
+    if several is not None:
+        return {f"learning_rate/{part.name}": _scalar(part.learning_rate) for part in several}
+    rate = _scalar(inner.learning_rate)
+    factors = getattr(inner, "group_factors", {})
+    return {"learning_rate": rate} | {f"learning_rate/{name}": rate * factor for name, factor in factors.items()}
+
+
+def _scalar(value: Any) -> Any:
+    return ops.cast(ops.convert_to_tensor(value), "float32")
 
 
 def effective_gradients(optimizer: Any, gradients: Sequence[Any], indices: Sequence[int]) -> list[Any]:
@@ -119,10 +126,10 @@ def watched_apply(
         indices = [innermost(optimizer)._get_variable_index(variable) for variable in kept]
         gradients = effective_gradients(optimizer, prepare([g for g, _ in pairs]), indices)
         before = [copy(variable) for variable in kept]
-        number, rate, scale = innermost(optimizer).iterations + 1, current_rate(optimizer), loss_scale(optimizer)
+        number, rates, scale = innermost(optimizer).iterations + 1, current_rates(optimizer), loss_scale(optimizer)
         result = original(grads, trainable_variables)
         after = [copy(variable) for variable in kept]
-        observe(Step(number, rate, scale, kept, gradients, before, after))
+        observe(Step(number, rates, scale, kept, gradients, before, after))
         return result
 
     return apply
@@ -138,11 +145,11 @@ def watched_stateless_apply(optimizer: Any, observe: Callable[[Step], None]) -> 
         mapping = list(zip(optimizer.variables, optimizer_variables, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
             gradients = effective_gradients(optimizer, [grads[i] for i in kept], kept)
-            number, rate = innermost(optimizer).iterations + 1, current_rate(optimizer)
+            number, rates = innermost(optimizer).iterations + 1, current_rates(optimizer)
             scale = loss_scale(optimizer)
         new_values, new_state = original(optimizer_variables, grads, trainable_variables)
         before, after = [trainable_variables[i] for i in kept], [new_values[i] for i in kept]
-        observe(Step(number, rate, scale, [variables[i] for i in kept], gradients, before, after))
+        observe(Step(number, rates, scale, [variables[i] for i in kept], gradients, before, after))
         return new_values, new_state
 
     return stateless_apply

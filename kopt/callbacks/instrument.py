@@ -19,6 +19,9 @@ from kopt.callbacks.statistics import Layout, global_norm, pack, unpack
 class Instrument:
     """The instrumented train function of one model, and what its last call saw.
 
+    Attributes:
+        is_blind: Whether a call was seen in which `model.optimizer` took no step.
+
     Args:
         model: A compiled Keras model whose `train_function` exists.
         histograms: Whether to count the gradients' elements into buckets as well.
@@ -29,6 +32,7 @@ class Instrument:
         self.plain = model.train_function
         self.optimizer = model.optimizer
         self.layout = Layout(histograms=histograms)
+        self.is_blind = False
         self._step_function: Callable[[Any], Any] = model.train_step
         self._function: Callable[..., Any] | None = None
         self._seen: Any = None
@@ -51,7 +55,10 @@ class Instrument:
     def take(self) -> tuple[dict[str, float], dict[str, np.ndarray]] | None:
         """Returns scalars by tag and bucket counts by path of the last instrumented call, once; may wait for it."""
         seen, self._seen = self._seen, None
-        if seen is None or not self.layout.paths:
+        if seen is None:
+            return None
+        if not self.layout.paths:
+            self.is_blind = True
             return None
         return unpack(self.layout, ops.convert_to_numpy(seen))
 
@@ -98,11 +105,7 @@ class Instrument:
         if not steps:
             return ops.zeros((0,))
         step = steps[-1]
-        scalars = {"step": step.number}
-        if step.learning_rate is not None:
-            scalars["learning_rate"] = step.learning_rate
-            factors = getattr(watch.innermost(self.optimizer), "group_factors", {})
-            scalars |= {f"learning_rate/{name}": step.learning_rate * factor for name, factor in factors.items()}
+        scalars = {"step": step.number, **step.learning_rates}
         if losses:
             scalars["loss/total"] = losses[-1]
         penalties = [
@@ -151,8 +154,10 @@ def unique_paths(model: Any, variables: list[Any]) -> list[str]:
     return paths
 
 
-def unsupported() -> str | None:
-    """Returns why steps cannot be instrumented here, or None."""
+def unsupported(model: Any) -> str | None:
+    """Returns why the model's steps cannot be instrumented, or None."""
+    if model.optimizer is None:
+        return "the model has no optimizer."
     if getattr(keras.config, "is_nnx_enabled", lambda: False)():
         return "Keras' NNX mode calls the class's `train_step`, which cannot be replaced on one model."
     return None

@@ -113,10 +113,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
         super().on_train_begin(logs)
         self._global_train_batch = watch.micro_steps(self._model.optimizer)
         self._warn_of_long_warmup()
-        reason = unsupported() if self.gradients else None
+        reason = unsupported(self._model) if self.gradients else None
         if reason is not None:
-            warnings.warn(f"Gradients are not logged: {reason} Training goes on.", stacklevel=2)
-            self.gradients = 0
+            self._give_up(reason)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_begin(epoch, logs)
@@ -152,8 +151,12 @@ class TensorBoard(keras.callbacks.TensorBoard):
         return any(step == 1 or step % self.gradients == 0 for step in range(first, last + 1))
 
     def _write_gradients(self) -> None:
-        seen = self._instrument.take() if self._instrument is not None else None
+        if self._instrument is None:
+            return
+        seen = self._instrument.take()
         if seen is None:
+            if self._instrument.is_blind and self.gradients:
+                self._give_up("the model's `train_step` does not call its `optimizer`.")
             return
         scalars, counts = seen
         step = int(scalars.pop("step"))
@@ -162,6 +165,10 @@ class TensorBoard(keras.callbacks.TensorBoard):
         writer.add_scalars(scalars, step)
         values = [histogram_value(f"gradients/{path}", BUCKET_EDGES, found) for path, found in counts.items()]
         writer.add(values, step)
+
+    def _give_up(self, reason: str) -> None:
+        warnings.warn(f"Gradients are not logged: {reason} Training goes on.", stacklevel=2)
+        self.gradients = 0
 
     def _warn_of_long_warmup(self) -> None:
         schedule = getattr(watch.innermost(self._model.optimizer), "_learning_rate", None)
