@@ -60,8 +60,10 @@ def flag(name: str, value: Any) -> bool:
     return value
 
 
-def pattern(name: str, value: str) -> re.Pattern[str]:
+def pattern(name: str, value: Any) -> re.Pattern[str]:
     """Returns `value` as a compiled regular expression."""
+    if not isinstance(value, str):
+        raise fail(name, "a regular expression (a string)", value)
     try:
         return re.compile(value)
     except re.error as error:
@@ -73,11 +75,9 @@ def optional(check: Any, name: str, value: Any, **details: Any) -> Any:
     return None if value is None else check(name, value, **details)
 
 
-def instances(name: str, values: Iterable[Any] | None, kind: type, advice: str = "") -> tuple[Any, ...]:
+def instances(name: str, values: Iterable[Any], kind: type, advice: str = "") -> tuple[Any, ...]:
     """Returns `values` as a tuple whose members are all of class `kind` and are all different objects."""
     rule = f"a list of {kind.__module__.rsplit('.', 1)[0]}.{kind.__name__} instances"
-    if values is None:
-        return ()
     if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
         raise fail(name, rule, values, advice)
     members = tuple(values)

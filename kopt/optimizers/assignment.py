@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from kopt._core import checks
 from kopt.optimizers.group import Group, path_of, resolve
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, Transform
 
@@ -98,11 +99,24 @@ class Assignment:
         every = [*self.recipe, *self.before, *self.after]
         for group in self.groups:
             every.extend(group.transforms or ())
-        if len({id(transform) for transform in every}) != len(every):
+        identities = [id(transform) for transform in every]
+        twice = [type(transform).__name__ for transform in every if identities.count(id(transform)) > 1]
+        if twice:
             raise ValueError(
                 "`before`, `after` and the groups' `transforms` must hold different instances: a shared one would be "
-                "two after saving and loading. To serve all variables, put it in `before` or `after`."
+                f"two after saving and loading. Received: the same {twice[0]} instance twice. To serve all variables, "
+                "put it in `before` or `after`."
             )
+        self._check_decay("weight_decay", self.weight_decay, self.recipe)
+        for group in self.groups:
+            chain = self.recipe if group.transforms is None else group.transforms
+            self._check_decay("weight_decay", group.weight_decay, chain)
+
+    def _check_decay(self, name: str, weight_decay: float | None, recipe: Sequence[Transform]) -> None:
+        """Refuses a decay that no transform of the chain would take."""
+        if weight_decay is not None and not any(_is_open_decay(transform) for transform in self._chain(recipe)):
+            advice = "Put `AddDecayedWeights()` without an argument where the decay belongs."
+            raise checks.fail(name, "None for a chain that applies the rate or a decay itself", weight_decay, advice)
 
 
 def _is_open_decay(transform: Transform) -> bool:

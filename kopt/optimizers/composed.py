@@ -82,14 +82,16 @@ class ComposedOptimizer(Configured, Adapter):
         clip = _clipping(clipnorm, clipvalue, global_clipnorm)
         assignment = Assignment(
             recipe=checks.instances("transforms", recipe, Transform),
-            groups=checks.instances("groups", groups, Group),
-            before=checks.instances("before", before, Transform),
-            after=checks.instances("after", after, Transform),
+            groups=checks.instances("groups", groups or (), Group),
+            before=checks.instances("before", before or (), Transform),
+            after=checks.instances("after", after or (), Transform),
             clip=clip,
             weight_decay=checks.optional(checks.non_negative, "weight_decay", weight_decay),
         )
         if ema_overwrite_frequency is not None:
             checks.count("ema_overwrite_frequency", ema_overwrite_frequency)
+            if not use_ema:
+                raise checks.fail("ema_overwrite_frequency", "None unless `use_ema=True`", ema_overwrite_frequency)
         if gradient_accumulation_steps is not None:
             checks.count("gradient_accumulation_steps", gradient_accumulation_steps, least=2)
         super().__init__(
@@ -121,6 +123,10 @@ class ComposedOptimizer(Configured, Adapter):
     @property
     def slot_variables(self) -> list[Any]:
         """The state of the transforms: one variable per tensor, in the order that `pure_step` takes and returns."""
+        if not self.built:
+            raise ValueError(
+                "`slot_variables` needs the optimizer to be built. Call `optimizer.build(variables)` first."
+            )
         return list(self.__dict__["_slots"])
 
     def build(self, variables: Sequence[Any]) -> None:
@@ -263,6 +269,8 @@ class ComposedOptimizer(Configured, Adapter):
         """
         if self.built:
             raise ValueError("`exclude_from_weight_decay` must be called before the optimizer is built.")
+        if isinstance(var_names, str):
+            raise checks.fail("var_names", "a list of regular expressions", var_names)
         paths = [f"^{re.escape(path_of(variable))}$" for variable in var_list or ()]
         names = [checks.pattern("var_names", name).pattern for name in var_names or ()]
         self._assignment.undecayed.extend([*paths, *names])

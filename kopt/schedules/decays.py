@@ -26,6 +26,14 @@ class Constant(Schedule):
         return ops.full_like(step, self.learning_rate)
 
 
+def periods_done(step: Any, length: int) -> Any:
+    """Returns how many whole periods a whole number of steps holds.
+
+    XLA divides by multiplying with the reciprocal, and 41 * (1 / 41) is below 1: half a step keeps clear of the edge.
+    """
+    return ops.floor((step + 0.5) / length)
+
+
 @register
 class StepDecay(Schedule):
     """Multiplies the rate by `decay_rate` every `decay_steps` steps: a * gamma^floor(t / s).
@@ -45,7 +53,7 @@ class StepDecay(Schedule):
         self.decay_rate = checks.positive("decay_rate", decay_rate)
 
     def value(self, step: Any) -> Any:
-        return self.initial_learning_rate * ops.power(self.decay_rate, ops.floor(step / self.decay_steps))
+        return self.initial_learning_rate * ops.power(self.decay_rate, periods_done(step, self.decay_steps))
 
 
 @register
@@ -74,9 +82,7 @@ class ExponentialDecay(Schedule):
         self.staircase = checks.flag("staircase", staircase)
 
     def value(self, step: Any) -> Any:
-        periods = step / self.decay_steps
-        if self.staircase:
-            periods = ops.floor(periods)
+        periods = periods_done(step, self.decay_steps) if self.staircase else step / self.decay_steps
         # exp(t log gamma) with the logarithm in float64: float32 powers of 0.999 drift by 1e-5 per 1,000 steps.
         return self.initial_learning_rate * ops.exp(periods * math.log(self.decay_rate))
 

@@ -26,7 +26,7 @@ def preview(schedule: keras.optimizers.schedules.LearningRateSchedule | float, s
     """
     schedule = as_schedule("schedule", schedule)
     every = np.arange(checks.count("steps", steps))
-    if isinstance(schedule, Schedule):
+    if isinstance(schedule, Schedule) and schedule.is_elementwise:
         return ops.convert_to_numpy(schedule(every))
     return np.array([float(ops.convert_to_numpy(schedule(step))) for step in every], "float32")
 

@@ -19,6 +19,11 @@ class Schedule(Configured, keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         return self.value(ops.cast(step, "float32"))
 
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether an array of steps may be given: not when Keras' own schedules are inside, which take one step."""
+        return True
+
     def value(self, step: Any) -> Any:
         """Returns the learning rate at `step`, a float32 tensor of any shape."""
         raise NotImplementedError(f"{type(self).__name__} must define `value(step)`.")
@@ -34,4 +39,4 @@ def as_schedule(name: str, schedule: Any) -> keras.optimizers.schedules.Learning
         raise checks.fail(name, "a schedule or a number", schedule)
     from kopt.schedules.decays import Constant
 
-    return Constant(schedule)
+    return Constant(checks.non_negative(name, schedule))

@@ -42,15 +42,19 @@ class Warmup(Schedule):
         self.initial_factor = checks.fraction("initial_factor", initial_factor, one=True)
         length = getattr(self.schedule, "decay_steps", None)
         if type(self.schedule).__name__ == "CosineDecay" and isinstance(length, int):
-            self.warn_if_longer_than(length, "the schedule")
+            self.warn_if_longer_than(length, "the schedule", stacklevel=4)
 
-    def warn_if_longer_than(self, length: int, what: str = "the run") -> None:
+    @property
+    def is_elementwise(self) -> bool:
+        return isinstance(self.schedule, Schedule) and self.schedule.is_elementwise
+
+    def warn_if_longer_than(self, length: int, what: str = "the run", stacklevel: int = 2) -> None:
         """Warns when warm-up is still under way at step `length`."""
         if self.steps > length:
             warnings.warn(
                 f"Warm-up of {self.steps} steps is longer than {what}, which has {length}: the learning rate that was "
                 "asked for is never reached.",
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
 
     def value(self, step: Any) -> Any:
