@@ -1,7 +1,7 @@
 """Takes the pictures of docs/ from a real TensorBoard, on the logs of `make demo`, in headless Chromium.
 
-    pip install "keras-kopt[docs]"
-    python docs/take_screenshots.py --logdir logs --browser /usr/bin/chromium
+pip install "keras-kopt[docs]"
+python docs/take_screenshots.py --logdir logs --browser /usr/bin/chromium
 """
 
 import argparse

@@ -93,6 +93,12 @@ CASES = [
         reference.Adam,
         ADAM_ORACLES,
     ),
+    Case(
+        optimizers.Adam,
+        {"learning_rate": 0.02, "beta_1": 0.0, "beta_2": 0.9, "epsilon": 1e-2},
+        reference.Adam,
+        ADAM_ORACLES,
+    ),
     # Keras and optax take 1 - beta^t in float32, which is off by 1e-4 at such betas.
     Case(
         optimizers.Adam,

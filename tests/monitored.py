@@ -1,4 +1,4 @@
-"""The trainings that a monitor must leave as they are: how to run one, and its parts. The rows are in `trainings.py`."""
+"""How to run a training with and without a monitor, and what its row says; the rows are in `trainings.py`."""
 
 import contextlib
 import warnings
@@ -96,6 +96,7 @@ class Training:
         policy: Dtype policy.
         beside: Makes the user's other callbacks.
         between: Changes the model between two fits.
+        freezes: How many of the promised steps come before `between` freezes the first layer.
         around: Makes a context for the whole training.
         new_callback: Whether each fit gets a new monitor; by default they share one.
         unwatched: How many fits go ahead without a monitor.
@@ -116,6 +117,7 @@ class Training:
     policy: str = "float32"
     beside: Callable[[], list[Any]] = list
     between: Callable[[Any], None] = lambda model: None
+    freezes: int = 0
     around: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     new_callback: bool = False
     unwatched: int = 0
@@ -131,7 +133,7 @@ class Run:
     """What a training left behind.
 
     Attributes:
-        state: Every variable of model and optimizer, by path and position.
+        state: Every variable of model and optimizer but the metrics, by path and position.
         losses: The loss of each epoch.
         paths: Of the trained variables, without the model's name.
         model: The model.
@@ -181,15 +183,23 @@ def _fitted(training: Training, log_dir: Path | None) -> Run:
         found = TrainFunction()
         watching = [] if monitor is None else [found, monitor]
         history = model.fit(
-            x, y, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[*training.beside(), *watching]
+            x, y, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0, callbacks=[*training.beside(), *watching]
         )  # fmt: skip
         losses += history.history["loss"]
         paths = paths or [v.path.removeprefix(f"{model.name}/") for v in model.trainable_variables]
         if watching:
             plain.append((found.function, model.train_function))
-    variables = [*model.variables, *model.optimizer.variables]
-    state = {f"{i}: {v.path}": np.array(ops.convert_to_numpy(v.value)) for i, v in enumerate(variables)}
+    metrics = {id(variable) for variable in model.metrics_variables}
+    variables = [v for v in [*model.variables, *model.optimizer.variables] if id(v) not in metrics]
+    state = {f"{i}: {v.path}": _copies(v) for i, v in enumerate(variables)}
     return Run(state, losses, paths, model, plain)
+
+
+def _copies(variable: Any) -> np.ndarray:
+    """Returns the variable's value, once for each replica that has a copy of it."""
+    mirrored = BACKEND == "tensorflow" and hasattr(variable.value, "values")
+    copies = variable.value.values if mirrored else [variable.value]
+    return np.array([ops.convert_to_numpy(copy) for copy in copies])
 
 
 def promised_scalars(training: Training, paths: list[str]) -> set[str]:

@@ -11,7 +11,6 @@ from kopt import optimizers, schedules, transforms
 
 NO_UNROLLING = {"torch": "Keras: `steps_per_execution` must be 1 with the PyTorch backend"}
 SCALE = frozenset({"loss_scale"})
-OWN_RATES = frozenset({"learning_rate", "gradients/global_norm_clipped"})
 
 
 def keras_optimizer(name, **options):
@@ -31,8 +30,8 @@ def clipped_first():
     return optimizers.Adam(0.02, before=[transforms.ClipByGlobalNorm(0.1)])
 
 
-def scaled(scale):
-    return lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.02), initial_scale=scale)
+def scaled(make, scale=2.0**8):
+    return lambda: keras.optimizers.LossScaleOptimizer(make(), initial_scale=scale)
 
 
 def several():
@@ -127,7 +126,12 @@ SHORT = {"epochs": (1, 1), "promised": (1, 3, 6)}
 ROWS = [
     Training("keras", fast=True),
     *(Training(f"keras-{name}", keras_optimizer(name)) for name in CORE),
-    Training("keras-several", several, missing=OWN_RATES),
+    Training(
+        "keras-several",
+        several,
+        missing=frozenset({"learning_rate"}),
+        tags=frozenset({"learning_rate/one", "learning_rate/two"}),
+    ),
     Training("custom-optimizer", custom_training.SignDescent, fast=True),
     Training("kopt", kopt_optimizer("Adam")),
     Training("kopt-groups", grouped, tags=frozenset({"learning_rate/slow"}), fast=True),
@@ -135,7 +139,12 @@ ROWS = [
     Training("eager", compile={"run_eagerly": True}, fast=True),
     Training("jit", compile={"jit_compile": True}, fast=BACKEND == "tensorflow"),
     Training("no-jit", compile={"jit_compile": False}),
-    Training("jit-kopt", kopt_optimizer("Adam", global_clipnorm=0.1), compile={"jit_compile": True}),
+    Training(
+        "jit-kopt",
+        kopt_optimizer("Adam", global_clipnorm=0.1),
+        compile={"jit_compile": True},
+        backends=("tensorflow", "jax"),
+    ),
     Training("metrics", compile={"metrics": ["mae"], "weighted_metrics": ["mse"]}, model=functional),
     Training("execution-3", compile={"steps_per_execution": 3}, promised=(3, 7), refused=NO_UNROLLING, fast=True),
     Training("execution-4", compile={"steps_per_execution": 4}, promised=(4, 8), refused=NO_UNROLLING),
@@ -157,9 +166,17 @@ ROWS = [
     Training("clipnorm", keras_optimizer("SGD", clipnorm=0.1)),
     Training("clipvalue", keras_optimizer("Adam", clipvalue=0.01)),
     Training("global-clipnorm", keras_optimizer("Adam", global_clipnorm=0.1), fast=True),
-    Training("float16", policy="mixed_float16", tags=SCALE, fast=True),
-    Training("float16-kopt", kopt_optimizer("Adam"), policy="mixed_float16", tags=SCALE),
-    Training("float16-clip", keras_optimizer("SGD", clipnorm=0.1), policy="mixed_float16", tags=SCALE),
+    Training("float16", scaled(keras_optimizer("Adam")), policy="mixed_float16", tags=SCALE, fast=True),
+    Training("float16-kopt", scaled(kopt_optimizer("Adam")), policy="mixed_float16", tags=SCALE),
+    Training("float16-clip", scaled(keras_optimizer("SGD", clipnorm=0.1)), policy="mixed_float16", tags=SCALE),
+    # Gradients overflow, so that every batch is another attempt at step 1.
+    Training(
+        "float16-overflow",
+        scaled(keras_optimizer("Adam"), 2.0**60),
+        policy="mixed_float16",
+        tags=SCALE,
+        promised=(1, 1, 1, 1),
+    ),
     Training("bfloat16", policy="mixed_bfloat16"),
     Training("fixed-scale", keras_optimizer("Adam", loss_scale_factor=64.0), tags=SCALE),
     Training("average", keras_optimizer("Adam", use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3)),
@@ -181,13 +198,11 @@ ROWS = [
     Training("nan", data=with_a_nan),
     Training("until-nan", data=with_a_nan, beside=until_nan, promised=(1, 3)),
     Training("early", beside=early, epochs=(5,)),
-    Training("freeze-and-compile", between=freeze_and_compile, epochs=(1, 1), promised=(1, 3, 1, 3)),
-    Training("freeze", between=freeze, backends=("tensorflow", "torch"), **SHORT),
-    Training("freeze-new-callback", between=freeze, new_callback=True, backends=("tensorflow", "torch"), **SHORT),
+    Training("freeze-and-compile", between=freeze_and_compile, freezes=2, epochs=(1, 1), promised=(1, 3, 1, 3)),
+    Training("freeze", between=freeze, freezes=2, backends=("tensorflow", "torch"), **SHORT),
+    Training("freeze-new-callback", between=freeze, freezes=2, new_callback=True, backends=("torch",), **SHORT),
     Training("mirrored", keras_optimizer("SGD"), around=mirrored, backends=("tensorflow",), fast=True),
-    Training(
-        "mirrored-kopt", kopt_optimizer("Adam", global_clipnorm=0.1), around=mirrored, backends=("tensorflow",)
-    ),
+    Training("mirrored-kopt", kopt_optimizer("Adam", global_clipnorm=0.1), around=mirrored, backends=("tensorflow",)),
     Training("data-parallel", around=lambda: distributed(data_parallel), backends=("jax",), fast=True),
     Training("model-parallel", around=lambda: distributed(model_parallel), backends=("jax",)),
     Training(

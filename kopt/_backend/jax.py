@@ -1,10 +1,14 @@
 """JAX: slots share the layout of their variable, so that sharded weights have sharded state."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+
+try:
+    from jax.extend.core import get_opaque_trace_state
+except ImportError:  # older versions of JAX
+    from jax.core import get_opaque_trace_state
 
 from kopt._backend import watch
 from kopt._backend.driven import DrivenOptimizer, filled_with
@@ -31,9 +35,9 @@ class Adapter(DrivenOptimizer):
                 variable.assign(keras.ops.copy(variable.value))
 
 
-def watching(optimizer: Any, observe: Callable[[watch.Step], None]) -> contextlib.AbstractContextManager[None]:
-    """Shows each step of `optimizer` to `observe` while the context is open."""
-    return watch.overriding(optimizer, "stateless_apply", watch.watched_stateless_apply(optimizer, observe))
+def watched(optimizer: Any, observe: Callable[[watch.Step], None]) -> tuple[str, Callable[..., Any]]:
+    """Returns the name of the method that takes a step, and one for its place that shows each step to `observe`."""
+    return "stateless_apply", watch.watched_stateless_apply(optimizer, observe)
 
 
 def outputs_of(result: Any) -> tuple[Any, Callable[[Any], Any]]:
@@ -42,6 +46,16 @@ def outputs_of(result: Any) -> tuple[Any, Callable[[Any], Any]]:
     return logs, lambda new: (new, state)
 
 
+def has_stale_trace(model: Any) -> bool:  # noqa: ARG001
+    """Returns whether a train function made earlier may go on with variables whose `trainable` has changed since."""
+    return False
+
+
+def trace() -> Any:
+    """Returns what stands for the tracing under way; a tensor made in an inner one must not be used in an outer one."""
+    return get_opaque_trace_state(convention="kopt")
+
+
 def occurrences(indices: Any, size: int) -> Any:
-    """Counts how often each of 0 ... size - 1 occurs among int32 `indices`, in int32: adding float32 ones ends at 2^24."""
+    """Counts how often each of 0 ... size - 1 occurs in int32 `indices`, as int32: sums of float32 ones end at 2^24."""
     return keras.ops.segment_sum(keras.ops.ones_like(indices), indices, num_segments=size)

@@ -1,6 +1,5 @@
 """TensorFlow: sparse gradients, reduction over replicas, and writes that `tf.distribute` accepts."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,8 +45,8 @@ class Adapter(DrivenOptimizer):
         tf.__internal__.distribute.interim.maybe_merge_call(_assign_all, self._distribution_strategy, variables, values)
 
 
-def watching(optimizer: Any, observe: Callable[[watch.Step], None]) -> contextlib.AbstractContextManager[None]:
-    """Shows each step of `optimizer` to `observe` while the context is open."""
+def watched(optimizer: Any, observe: Callable[[watch.Step], None]) -> tuple[str, Callable[..., Any]]:
+    """Returns the name of the method that takes a step, and one for its place that shows each step to `observe`."""
 
     def prepare(gradients: Sequence[Any]) -> list[Any]:
         dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
@@ -60,7 +59,7 @@ def watching(optimizer: Any, observe: Callable[[watch.Step], None]) -> contextli
         # `identity` of a read: in eager mode a later in-place write would otherwise show through.
         return tf.identity(tf.convert_to_tensor(_native(variable)))
 
-    return watch.overriding(optimizer, "apply", watch.watched_apply(optimizer, observe, prepare, copy))
+    return "apply", watch.watched_apply(optimizer, observe, prepare, copy)
 
 
 def outputs_of(result: Any) -> tuple[Any, Callable[[Any], Any]]:
@@ -68,6 +67,18 @@ def outputs_of(result: Any) -> tuple[Any, Callable[[Any], Any]]:
     return result, lambda logs: logs
 
 
+def has_stale_trace(model: Any) -> bool:
+    """Returns whether a train function made earlier may go on with variables whose `trainable` has changed since."""
+    optimizer = watch.innermost(model.optimizer)
+    trained = {id(variable) for variable in model.trainable_variables}
+    return optimizer.built and trained != {id(variable) for variable in optimizer._trainable_variables}
+
+
+def trace() -> Any:
+    """Returns what stands for the tracing under way; a tensor made in an inner one must not be used in an outer one."""
+    return None
+
+
 def occurrences(indices: Any, size: int) -> Any:
-    """Counts how often each of 0 ... size - 1 occurs among int32 `indices`, in int32: adding float32 ones ends at 2^24."""
+    """Counts how often each of 0 ... size - 1 occurs in int32 `indices`, as int32: sums of float32 ones end at 2^24."""
     return keras.ops.segment_sum(keras.ops.ones_like(indices), indices, num_segments=size)

@@ -1,6 +1,5 @@
 """PyTorch: the step runs without autograd, whoever calls it."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,18 +22,21 @@ class Adapter(DrivenOptimizer):
     def write(self, writes: Sequence[tuple[Any, Any]]) -> None:
         # Assignment writes in place: a value that lives in another of the variables is read before that one changes.
         homes = {variable.value.untyped_storage().data_ptr() for variable, _ in writes}
-        values = [v.clone() if v.untyped_storage().data_ptr() in homes else v for _, v in writes]
+        values = [
+            value if value is variable.value or value.untyped_storage().data_ptr() not in homes else value.clone()
+            for variable, value in writes
+        ]
         for (variable, _), value in zip(writes, values, strict=True):
             variable.assign(value)
 
 
-def watching(optimizer: Any, observe: Callable[[watch.Step], None]) -> contextlib.AbstractContextManager[None]:
-    """Shows each step of `optimizer` to `observe` while the context is open."""
+def watched(optimizer: Any, observe: Callable[[watch.Step], None]) -> tuple[str, Callable[..., Any]]:
+    """Returns the name of the method that takes a step, and one for its place that shows each step to `observe`."""
 
     def copy(variable: Any) -> Any:
         return variable.value.detach().clone()
 
-    return watch.overriding(optimizer, "apply", watch.watched_apply(optimizer, observe, list, copy))
+    return "apply", watch.watched_apply(optimizer, observe, list, copy)
 
 
 def outputs_of(result: Any) -> tuple[Any, Callable[[Any], Any]]:
@@ -42,8 +44,18 @@ def outputs_of(result: Any) -> tuple[Any, Callable[[Any], Any]]:
     return result, lambda logs: logs
 
 
+def has_stale_trace(model: Any) -> bool:  # noqa: ARG001
+    """Returns whether a train function made earlier may go on with variables whose `trainable` has changed since."""
+    return False
+
+
+def trace() -> Any:
+    """Returns what stands for the tracing under way; a tensor made in an inner one must not be used in an outer one."""
+    return None
+
+
 def occurrences(indices: Any, size: int) -> Any:
-    """Counts how often each of 0 ... size - 1 occurs among int32 `indices`, in int32: adding float32 ones ends at 2^24.
+    """Counts how often each of 0 ... size - 1 occurs in int32 `indices`, as int32: sums of float32 ones end at 2^24.
 
     Keras' `segment_sum` adds in float32 here whatever the dtype, takes eight times as long, and fails in Inductor.
     """

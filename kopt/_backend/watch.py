@@ -38,6 +38,17 @@ def innermost(optimizer: Any) -> Any:
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def parts(optimizer: Any, variables: Sequence[Any]) -> list[tuple[Any, list[int]]]:
+    """Returns the optimizers that update the variables, each with the positions of its own."""
+    inner = innermost(optimizer)
+    if not hasattr(inner, "optimizers"):
+        return [(inner, list(range(len(variables))))]
+    members: list[list[int]] = [[] for _ in inner.optimizers]
+    for i, variable in enumerate(variables):
+        members[inner._var_to_optimizer_idx[inner._var_key(variable)]].append(i)
+    return [(part, own) for part, own in zip(inner.optimizers, members, strict=True) if own]
+
+
 def micro_steps(optimizer: Any) -> int:
     """Returns on the host how many batches the optimizer has seen, micro-batches included."""
     return 0 if optimizer is None else int(ops.convert_to_numpy(innermost(optimizer)._iterations))
@@ -46,6 +57,12 @@ def micro_steps(optimizer: Any) -> int:
 def accumulation(optimizer: Any) -> int:
     """Returns how many batches make one optimizer step."""
     return innermost(optimizer).gradient_accumulation_steps or 1
+
+
+def loss_trackers(model: Any) -> list[Any]:
+    """Returns the metrics that are shown the loss of each batch: Keras' own, and those that users call `loss`."""
+    trackers = [model._loss_tracker, *(metric for metric in model.metrics if metric.name == "loss")]
+    return list({id(tracker): tracker for tracker in trackers if tracker is not None}.values())
 
 
 @contextlib.contextmanager
@@ -119,7 +136,9 @@ def watched_apply(
         grads = list(grads)
         variables = list(trainable_variables or innermost(optimizer)._trainable_variables)
         if not optimizer.built:
-            with keras.name_scope(optimizer.name, caller=optimizer):
+            # As Keras does it: a `MultiOptimizer` opens no scope.
+            several = hasattr(optimizer, "optimizers")
+            with contextlib.nullcontext() if several else keras.name_scope(optimizer.name, caller=optimizer):
                 optimizer.build(variables)
         pairs = [(g, v) for g, v in zip(grads, variables, strict=True) if g is not None]
         kept = [variable for _, variable in pairs]

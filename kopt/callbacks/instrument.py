@@ -5,7 +5,8 @@ itself from the same `train_step`, compiled at the first logged step, and used f
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -36,6 +37,13 @@ class Instrument:
         self._step_function: Callable[[Any], Any] = model.train_step
         self._function: Callable[..., Any] | None = None
         self._seen: Any = None
+        # Under `tf.distribute` replicas take turns inside one step, each in its own thread.
+        self._replica = threading.local()
+        self._overridden = [
+            (model, "train_step", self._train_step),
+            (model.optimizer, *adapter_module.watched(model.optimizer, self._see_step)),
+            *((tracker, "update_state", self._watched_update(tracker)) for tracker in watch.loss_trackers(model)),
+        ]
 
     def fits(self, model: Any) -> bool:
         """Returns whether the model still trains with the function and optimizer that this was made for."""
@@ -65,13 +73,18 @@ class Instrument:
     def _once(self, *args: Any) -> Any:
         self.model.train_function = self.plain
         assert self._function is not None
-        with watch.overriding(self.model, "train_step", self._train_step):
+        with contextlib.ExitStack() as stack:
+            for owner, name, function in self._overridden:
+                stack.enter_context(watch.overriding(owner, name, function))
             outputs, replaced = adapter_module.outputs_of(self._function(*args))
         self._seen = outputs["seen"]
         return replaced(outputs["logs"])
 
     def _built(self) -> Callable[..., Any]:
         model = self.model
+        if hasattr(model, "jax_state_sync"):
+            # In the middle of an epoch JAX' variables are empty, but Keras reads the sharding of their values here.
+            model.jax_state_sync()
         try:
             with watch.overriding(model, "train_step", self._train_step):
                 model.make_train_function(force=True)
@@ -80,26 +93,25 @@ class Instrument:
             model.train_function = self.plain
 
     def _train_step(self, *args: Any) -> Any:
-        steps: list[watch.Step] = []
-        losses: list[Any] = []
-        with adapter_module.watching(self.optimizer, steps.append), self._watching_loss(losses):
-            logs, replaced = adapter_module.outputs_of(self._step_function(*args))
-        return replaced({"logs": logs, "seen": self._numbers(steps, losses)})
+        seen = self._replica
+        seen.steps, seen.losses, seen.trace = [], [], adapter_module.trace()
+        logs, replaced = adapter_module.outputs_of(self._step_function(*args))
+        return replaced({"logs": logs, "seen": self._numbers(seen.steps, seen.losses)})
 
-    @contextlib.contextmanager
-    def _watching_loss(self, losses: list[Any]) -> Iterator[None]:
-        tracker = next((metric for metric in self.model.metrics if metric.name == "loss"), None)
-        if tracker is None:
-            yield
-            return
+    def _see_step(self, step: watch.Step) -> None:
+        self._replica.steps.append(step)
+
+    def _watched_update(self, tracker: Any) -> Callable[..., Any]:
         original = tracker.update_state
 
-        def update_state(value: Any, *args: Any, **kwargs: Any) -> Any:
-            losses.append(value)
-            return original(value, *args, **kwargs)
+        def update_state(*args: Any, **kwargs: Any) -> Any:
+            # A loss that a user's model tracks inside JAX' gradient must not leave it.
+            if adapter_module.trace() == self._replica.trace:
+                value = args[0] if args else kwargs["values"]
+                self._replica.losses.append(ops.stop_gradient(ops.mean(ops.cast(value, "float32"))))
+            return original(*args, **kwargs)
 
-        with watch.overriding(tracker, "update_state", update_state):
-            yield
+        return update_state
 
     def _numbers(self, steps: list[watch.Step], losses: list[Any]) -> Any:
         if not steps:
@@ -109,7 +121,7 @@ class Instrument:
         if losses:
             scalars["loss/total"] = losses[-1]
         penalties = [
-            ops.cast(variable.regularizer(value), "float32")
+            ops.sum(ops.cast(variable.regularizer(value), "float32"))
             for variable, value in zip(step.variables, step.before, strict=True)
             if getattr(variable, "regularizer", None) is not None
         ]
@@ -123,10 +135,14 @@ class Instrument:
         return pack(self.layout, scalars, paths, step.gradients, step.before, step.after)
 
     def _clipped(self, step: watch.Step) -> list[Any]:
-        optimizer = watch.innermost(self.optimizer)
-        if hasattr(optimizer, "clipped_gradients"):
-            return optimizer.clipped_gradients(step.gradients, step.variables)
-        return clipped_by_keywords(optimizer, step.gradients)
+        clipped: list[Any] = []
+        for optimizer, members in watch.parts(self.optimizer, step.variables):
+            gradients = [step.gradients[i] for i in members]
+            if hasattr(optimizer, "clipped_gradients"):
+                clipped += optimizer.clipped_gradients(gradients, [step.variables[i] for i in members])
+            else:
+                clipped += clipped_by_keywords(optimizer, gradients)
+        return clipped
 
 
 def clipped_by_keywords(optimizer: Any, gradients: list[Any]) -> list[Any]:
@@ -152,6 +168,11 @@ def unique_paths(model: Any, variables: list[Any]) -> list[str]:
         path = path.removeprefix(prefix).replace(":", "_")
         paths.append(path if path not in paths else f"{path}_{len(paths)}")
     return paths
+
+
+def is_armed(model: Any) -> bool:
+    """Returns whether the next call of the model's train function is an instrumented one."""
+    return isinstance(getattr(model.train_function, "__self__", None), Instrument)
 
 
 def unsupported(model: Any) -> str | None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from kopt._backend import watch
+from kopt._backend import adapter_module, watch
 from kopt._core import checks
-from kopt.callbacks.instrument import Instrument, unsupported
+from kopt.callbacks.instrument import Instrument, is_armed, unsupported
 from kopt.callbacks.statistics import BUCKET_EDGES
 from kopt.callbacks.writer import EventWriter, Summaries, check_directory, histogram_value
 from kopt.schedules import Warmup
@@ -108,10 +108,20 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.latest: dict[str, float] = {}
         self._instrument: Instrument | None = None
         self._batches_before_epoch = 0
+        self._steps_passed = 0
+        self._function_is_old = False
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        # `fit` comes here before it makes the train function of a newly compiled model.
+        self._function_is_old = model.train_function is not None
 
     def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)
+        if self._instrument is not None:
+            self._instrument.disarm()  # A fit that ended by an exception may have left it armed.
         self._global_train_batch = watch.micro_steps(self._model.optimizer)
+        self._steps_passed = self._steps_done()
         self._warn_of_long_warmup()
         reason = unsupported(self._model) if self.gradients else None
         if reason is not None:
@@ -120,12 +130,19 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_begin(epoch, logs)
         self._batches_before_epoch = watch.micro_steps(self._model.optimizer)
+        self._steps_passed = min(self._steps_passed, self._steps_done())
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         super().on_train_batch_begin(batch, logs)
-        if self.gradients and self._is_due(self._batches_before_epoch + batch):
-            self._write_gradients()
+        self._write_gradients()
+        if self.gradients and self._is_due(batch):
+            if is_armed(self._model):
+                self._give_up("another kopt TensorBoard callback of this fit logs them.")
+                return
             if self._instrument is None or not self._instrument.fits(self._model):
+                if self._function_is_old and adapter_module.has_stale_trace(self._model):
+                    self._give_up("`trainable` has changed, and the model was not compiled after that.")
+                    return
                 self._instrument = Instrument(self._model, histograms=self.gradient_histograms)
             self._instrument.arm()
 
@@ -143,12 +160,21 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self._write_gradients()
         super().on_train_end(logs)
 
-    def _is_due(self, batches_done: int) -> bool:
-        """Returns whether one of the optimizer steps of the coming call is 1 or a multiple of the interval."""
-        per_step = watch.accumulation(self._model.optimizer)
-        first = batches_done // per_step + 1
-        last = (batches_done + self._model.steps_per_execution) // per_step
-        return any(step == 1 or step % self.gradients == 0 for step in range(first, last + 1))
+    def _steps_done(self) -> int:
+        optimizer = self._model.optimizer
+        return 0 if optimizer is None else watch.micro_steps(optimizer) // watch.accumulation(optimizer)
+
+    def _is_due(self, batch: int) -> bool:
+        """Returns whether the call that begins at `batch` ends with an optimizer step, and it or one since is due."""
+        batches, left = self._model.steps_per_execution, (self.params or {}).get("steps")
+        if left:
+            batches = min(batches, left - batch)
+        done = self._batches_before_epoch + batch + batches
+        step, rest = divmod(done, watch.accumulation(self._model.optimizer))
+        if rest:
+            return False
+        first, self._steps_passed = self._steps_passed + 1, step
+        return any(step == 1 or step % self.gradients == 0 for step in range(first, step + 1))
 
     def _write_gradients(self) -> None:
         if self._instrument is None:

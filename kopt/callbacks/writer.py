@@ -78,11 +78,13 @@ class EventWriter:
     @contextlib.contextmanager
     def as_default(self, step: int | None = None) -> Iterator[None]:
         """Makes this the writer of `Summaries` while the context is open."""
-        _current.append((self, step))
+        entry = (self, step)
+        _current.append(entry)
         try:
             yield
         finally:
-            _current.pop()
+            # Not `pop`: the entry of a fit that ended by an exception goes when its callback does, at any time.
+            _current[:] = [other for other in _current if other is not entry]
 
 
 _current: list[tuple[EventWriter, int | None]] = []

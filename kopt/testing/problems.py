@@ -93,9 +93,9 @@ def assert_same(actual: Sequence[Any], expected: Sequence[Any]) -> None:
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
-    """Returns inputs and targets of a regression: 16 samples, 4 features, 1 target."""
+    """Returns inputs and targets of a regression: 12 samples, 4 features, 1 target."""
     rng = np.random.default_rng(2)
-    x = rng.normal(size=(16, 4)).astype("float32")
+    x = rng.normal(size=(12, 4)).astype("float32")
     return x, (x @ rng.normal(size=(4, 1)) + 0.1).astype("float32")
 
 

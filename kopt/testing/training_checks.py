@@ -45,13 +45,16 @@ class TraceLog(keras.callbacks.Callback):
 
 
 def everything() -> dict[str, Any]:
-    """Returns keyword arguments that turn on, together, what has state or a config of its own."""
+    """Returns keyword arguments that turn on, together, what has state or a config of its own.
+
+    Epochs have three batches: one that ends saves an accumulator that is half full.
+    """
     return {
         "learning_rate": keras.optimizers.schedules.ExponentialDecay(0.05, 2, 0.5),
         "groups": [Group("bias$", weight_decay=0.0), Group(lambda v: "second" in v.path, learning_rate=0.5)],
         "use_ema": True,
         "ema_momentum": 0.8,
-        "ema_overwrite_frequency": 3,
+        "ema_overwrite_frequency": 2,
         "gradient_accumulation_steps": 2,
         "clipnorm": 1.0,
     }
@@ -148,7 +151,7 @@ class TrainingChecks:
 
     @pytest.fixture
     def plain_run(self, make: Make) -> "TwoRates":
-        """Two epochs at one learning rate, two at another: compiled as the backend does by default."""
+        """An epoch at one learning rate, one at another: compiled as the backend does by default."""
         return self._once("plain", lambda: two_rates(make, jit_compile="auto"))
 
     def test_resumed_training_equals_uninterrupted(self, full_run: Interrupted) -> None:
@@ -166,7 +169,6 @@ class TrainingChecks:
             assert set(counts) == {counts[0]}
 
     def test_loss_falls(self, plain_run: "TwoRates") -> None:
-        assert plain_run.losses == sorted(plain_run.losses, reverse=True)
         assert plain_run.losses[-1] < plain_run.losses[0]
 
     def test_eager_equals_compiled(self, make: Make, plain_run: "TwoRates") -> None:
@@ -189,7 +191,7 @@ class TrainingChecks:
     def test_mixed_bfloat16(self, make: Make) -> None:
         with policy("mixed_bfloat16"):
             model = compiled(problems.sequential(), make(learning_rate=0.01), run_eagerly=True)
-            problems.fit(model, batch=8)
+            problems.fit(model, batch=6)
         _assert_sound(model)
 
     def test_embedding_equals_dense(self, make: Make) -> None:
@@ -206,7 +208,7 @@ class TrainingChecks:
             model.build(x.shape)
             model.layers[0].set_weights([np.linspace(-1, 1, 10).reshape(5, 2)])
             compiled(model, make(global_clipnorm=1.0), run_eagerly=True)
-            for _ in range(3):
+            for _ in range(2):
                 model.train_on_batch(x, targets)
             results.append(Numbers.of(model))
         results[0].assert_close(results[1])
@@ -216,17 +218,17 @@ class TrainingChecks:
         model.layers[0].trainable = False
         before = problems.values(model.layers[0].weights)
         compiled(model, make(weight_decay=0.1), run_eagerly=True)
-        problems.fit(model, batch=8)
+        problems.fit(model, batch=6)
         problems.assert_same(problems.values(model.layers[0].weights), before)
         assert not any("first" in slot.name for slot in model.optimizer.slot_variables)
 
     def test_keras_callbacks_set_the_rate(self, make: Make) -> None:
         model = compiled(problems.sequential(), make(learning_rate=1.0), run_eagerly=True)
         scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: [0.01, 0.02][epoch])
-        problems.fit(model, epochs=2, batch=16, callbacks=[scheduler])
+        problems.fit(model, epochs=2, batch=12, callbacks=[scheduler])
         np.testing.assert_allclose(ops.convert_to_numpy(model.optimizer.learning_rate), 0.02)
         plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9)
-        problems.fit(model, epochs=3, batch=16, callbacks=[plateau])
+        problems.fit(model, epochs=3, batch=12, callbacks=[plateau])
         np.testing.assert_allclose(ops.convert_to_numpy(model.optimizer.learning_rate), 0.005)
 
 
@@ -240,12 +242,12 @@ class TwoRates:
 
 
 def two_rates(make: Make, **options: Any) -> TwoRates:
-    """Trains two epochs at each of two learning rates."""
+    """Trains an epoch of two batches at each of two learning rates."""
     log = TraceLog()
     model = compiled(problems.sequential(), make(learning_rate=0.02, before=[CountTraces()]), **options)
-    losses = problems.fit(model, 2, batch=8, callbacks=[log])
+    losses = problems.fit(model, batch=6, callbacks=[log])
     model.optimizer.learning_rate = 0.01
-    losses += problems.fit(model, 2, batch=8, callbacks=[log])
+    losses += problems.fit(model, batch=6, callbacks=[log])
     return TwoRates(log.counts, losses, Numbers.of(model))
 
 

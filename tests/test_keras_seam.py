@@ -1,0 +1,292 @@
+"""Does Keras still have what kopt leans on, and does kopt lean on nothing else?"""
+
+import ast
+import collections
+import inspect
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import kopt
+from kopt._backend.driven import DrivenOptimizer
+from kopt.testing import problems
+
+BACKEND = keras.backend.backend()
+PACKAGE = pathlib.Path(kopt.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
+
+
+def name_of(path):
+    return path.relative_to(PACKAGE.parent).as_posix()
+
+
+class Recording(keras.optimizers.Optimizer):
+    """A Keras optimizer without mathematics that notes which seams Keras calls."""
+
+    def __init__(self, learning_rate=0.5, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.__dict__["calls"] = []
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        self.calls.append((len(grads), len(trainable_variables)))
+
+    def _get_current_learning_rate(self):
+        return 0.25
+
+
+def applied(optimizer, gradients=None):
+    variables = problems.variables()
+    optimizer.apply(problems.tensors(problems.gradients(0) if gradients is None else gradients), variables)
+    return variables
+
+
+# The private Keras names that kopt uses, each with a proof that Keras still means the same by it.
+def backend_apply_gradients_gets_lists_without_nones():
+    expected = inspect.signature(DrivenOptimizer._backend_apply_gradients)
+    assert list(inspect.signature(keras.optimizers.Optimizer._backend_apply_gradients).parameters) == list(
+        expected.parameters
+    )
+    optimizer = Recording(loss_scale_factor=2.0)
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        applied(optimizer, [None, *problems.gradients(0)[1:]])
+    assert optimizer.calls == [(3, 3)]
+
+
+def get_current_learning_rate_is_what_learning_rate_shows():
+    assert "_get_current_learning_rate" in keras.optimizers.Optimizer.learning_rate.fget.__code__.co_names
+    assert Recording().learning_rate == 0.25
+
+
+def get_variable_index_counts_in_the_order_of_build():
+    optimizer = Recording()
+    variables = applied(optimizer)
+    assert [optimizer._get_variable_index(variable) for variable in variables] == [0, 1, 2, 3]
+    native = [getattr(variable, "value", variable) for variable in variables]
+    if BACKEND == "tensorflow":  # `tf.distribute` hands over bare `tf.Variable`s
+        assert [optimizer._get_variable_index(variable) for variable in native] == [0, 1, 2, 3]
+
+
+def var_key_tells_variables_apart():
+    optimizer = Recording()
+    assert len({optimizer._var_key(variable) for variable in applied(optimizer)}) == 4
+
+
+def trainable_variables_are_those_of_build():
+    optimizer = Recording()
+    variables = applied(optimizer)
+    assert all(a is b for a, b in zip(optimizer._trainable_variables, variables, strict=True))
+
+
+def accumulated_gradients_are_zeros_in_the_shapes_of_variables():
+    optimizer = Recording(gradient_accumulation_steps=2)
+    variables = applied(optimizer)
+    problems.assert_same(
+        problems.values(optimizer._accumulated_gradients), [np.zeros(variable.shape) for variable in variables]
+    )
+
+
+def model_variables_moving_average_is_one_zero_per_variable():
+    optimizer = Recording(use_ema=True)
+    variables = applied(optimizer)
+    problems.assert_same(
+        problems.values(optimizer._model_variables_moving_average), [np.zeros(variable.shape) for variable in variables]
+    )
+
+
+def iterations_counts_micro_batches():
+    optimizer = Recording(gradient_accumulation_steps=2)
+    variables = applied(optimizer)
+    for _ in range(2):
+        optimizer.apply(problems.tensors(problems.gradients(0)), variables)
+    assert int(ops.convert_to_numpy(optimizer._iterations)) == 3
+    assert int(ops.convert_to_numpy(optimizer.iterations)) == 1
+
+
+def learning_rate_is_a_variable_a_schedule_or_a_callable():
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)
+    assert isinstance(Recording()._learning_rate, keras.Variable)
+    assert Recording(schedule)._learning_rate is schedule
+
+
+def overwrite_variable_with_gradient_reads_a_flag():
+    variable = problems.variables()[0]
+    assert not Recording()._overwrite_variable_with_gradient(variable)
+    variable.overwrite_with_gradient = True
+    assert Recording()._overwrite_variable_with_gradient(variable)
+    optimizer = Recording(use_ema=True)
+    optimizer.build([variable])
+    assert optimizer._model_variables_moving_average == [None]
+
+
+def distribution_strategy_is_the_one_of_construction():
+    if BACKEND != "tensorflow":
+        return
+    import tensorflow as tf
+
+    assert Recording()._distribution_strategy is tf.distribute.get_strategy()
+
+
+def loss_tracker_is_the_metric_of_the_loss():
+    model = problems.sequential()
+    model.compile("sgd", "mse")
+    problems.fit(model)
+    assert model._loss_tracker.name == "loss"
+
+
+def var_to_optimizer_idx_leads_to_the_inner_optimizer():
+    if not hasattr(keras.optimizers, "MultiOptimizer"):
+        return
+    optimizer = keras.optimizers.MultiOptimizer({".*first.*": keras.optimizers.SGD(), ".*": keras.optimizers.Adam()})
+    variables = problems.variables()
+    optimizer.build(variables)
+    kinds = [optimizer.optimizers[optimizer._var_to_optimizer_idx[optimizer._var_key(v)]].name for v in variables]
+    assert kinds == ["SGD", "SGD", "adam", "adam"]
+
+
+PRIVATE = {
+    "_accumulated_gradients": accumulated_gradients_are_zeros_in_the_shapes_of_variables,
+    "_backend_apply_gradients": backend_apply_gradients_gets_lists_without_nones,
+    "_distribution_strategy": distribution_strategy_is_the_one_of_construction,
+    "_get_current_learning_rate": get_current_learning_rate_is_what_learning_rate_shows,
+    "_get_variable_index": get_variable_index_counts_in_the_order_of_build,
+    "_iterations": iterations_counts_micro_batches,
+    "_learning_rate": learning_rate_is_a_variable_a_schedule_or_a_callable,
+    "_loss_tracker": loss_tracker_is_the_metric_of_the_loss,
+    "_model_variables_moving_average": model_variables_moving_average_is_one_zero_per_variable,
+    "_overwrite_variable_with_gradient": overwrite_variable_with_gradient_reads_a_flag,
+    "_trainable_variables": trainable_variables_are_those_of_build,
+    "_var_key": var_key_tells_variables_apart,
+    "_var_to_optimizer_idx": var_to_optimizer_idx_leads_to_the_inner_optimizer,
+}
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_keras_still_means_the_same_by(name):
+    PRIVATE[name]()
+
+
+def test_kopt_uses_no_other_private_name_of_an_optimizer():
+    defined, used = set(), set()
+    for path, tree in TREES.items():
+        seams = path.is_relative_to(PACKAGE / "_backend") or path.is_relative_to(PACKAGE / "optimizers")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                defined.add(node.name)
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                defined.add(node.target.id)
+            elif isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr):
+                (used if seams and isinstance(node.ctx, ast.Load) else defined).add(node.attr)
+    assert used - defined - set(PRIVATE) == set()
+
+
+def test_keras_puts_a_float_learning_rate_where_it_can_be_set():
+    optimizer = kopt.optimizers.SGD(0.5)
+    optimizer.learning_rate = 0.25
+    assert float(ops.convert_to_numpy(optimizer.variables[1])) == 0.25
+
+
+def test_overwritten_variable_has_no_state_and_takes_its_gradient():
+    variables = problems.variables()
+    variables[0].overwrite_with_gradient = True
+    optimizer = kopt.optimizers.Adam(0.1, use_ema=True)
+    moved = problems.walk(optimizer, 2, on=variables)
+    problems.assert_same(moved[:1], problems.gradients(1)[:1])
+    assert len(optimizer.slot_variables) == 2 * 3
+    problems.assert_close(moved[1:], problems.walk(kopt.optimizers.Adam(0.1), 2)[1:])
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="is about TensorFlow")
+def test_tensorflow_still_merges_calls_and_hands_over_indexed_slices():
+    import tensorflow as tf
+
+    assert callable(tf.__internal__.distribute.interim.maybe_merge_call)
+    table = keras.Variable(np.ones((3, 2), "float32"))
+    with tf.GradientTape() as tape:
+        loss = ops.sum(ops.take(table, [0, 0, 2], axis=0))
+    gradient = tape.gradient(loss, table.value)
+    assert isinstance(gradient, tf.IndexedSlices), "the tests of sparse gradients test nothing"
+    dense = kopt.optimizers.SGD().densify(gradient)
+    np.testing.assert_array_equal(dense, [[2, 2], [0, 0], [1, 1]])
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_private_frameworks_stay_behind_the_seam(path):
+    if path.is_relative_to(PACKAGE / "_backend"):
+        return
+    modules = set()
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules.add(node.module)
+    roots = {module.split(".")[0] for module in modules}
+    assert not roots & {"tensorflow", "jax", "torch", "flax", "numba"}
+    assert not any(module.startswith("keras.src") for module in modules)
+    assert "keras.src" not in path.read_text()
+
+
+def test_importing_kopt_loads_nothing_that_keras_has_not_loaded():
+    code = """
+import sys
+import keras
+before = set(sys.modules)
+import kopt
+from kopt import optimizers, schedules, transforms
+heavy = ("tensorflow", "jax", "torch", "tensorboard", "tensorboardX", "keras_tuner", "optuna", "matplotlib", "pytest")
+print(sorted({name.split(".")[0] for name in set(sys.modules) - before} & set(heavy)))
+print(sorted({"tensorboardX", "keras_tuner", "optuna"} & set(sys.modules)))
+"""
+    environment = {**os.environ, "KERAS_BACKEND": BACKEND}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-2:] == ["[]", "[]"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_and_functions_are_short_and_say_what_they_are_for(path):
+    assert len(path.read_text().splitlines()) < 400
+    assert ast.get_docstring(TREES[path])
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.FunctionDef):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            assert node.end_lineno - first + 1 < 50, f"{node.name} in line {first}"
+
+
+WINDOW = 6
+
+
+def normalised(tree, source):
+    """Returns the lines of code: without docstrings, imports, comments, blank lines and indentation."""
+    skipped = set()
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node)
+        prose = [node.body[0]] if documented else [node] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        for statement in prose:
+            skipped |= set(range(statement.lineno, statement.end_lineno + 1))
+    lines = [" ".join(line.split()) for number, line in enumerate(source.splitlines(), 1) if number not in skipped]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_code_is_not_copied():
+    lines = {path: normalised(tree, path.read_text()) for path, tree in TREES.items()}
+    places = collections.defaultdict(list)
+    for path, code in lines.items():
+        for start in range(len(code) - WINDOW + 1):
+            places[tuple(code[start : start + WINDOW])].append((path, start))
+    copied = {
+        (path, line)
+        for found in places.values()
+        if len(found) > 1
+        for path, start in found
+        for line in range(start, start + WINDOW)
+    }
+    share = len(copied) / sum(map(len, lines.values()))
+    assert share < 0.03, sorted(f"{name_of(path)}: {lines[path][line]}" for path, line in copied)
