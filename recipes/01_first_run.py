@@ -67,7 +67,7 @@ def network() -> Any:
 
 
 def optimizer_named(name: str, learning_rate: Any) -> Any:
-    """Returns `kopt.optimizers.<name>` with gradients clipped to a norm of 2; a wrong name ends the program with the right ones."""
+    """Returns `kopt.optimizers.<name>`, gradients clipped to a norm of 2; a wrong name lists the right ones."""
     import kopt
 
     base = kopt.optimizers.ComposedOptimizer

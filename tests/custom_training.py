@@ -112,7 +112,7 @@ def with_own_train_step() -> Any:
 
 
 class OwnLoss(keras.Model):
-    """The model in the documentation of `compute_loss`: it tracks its loss where it computes it, inside the gradient."""
+    """The model in the documentation of `compute_loss`: it tracks its loss inside the gradient."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)

@@ -1,5 +1,6 @@
 """Reads event files back: values by tag with TensorBoard's own reader, and the framing of records byte by byte."""
 
+import io
 import struct
 import sys
 import types
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import crc32c
 import keras
 import numpy as np
+from PIL import Image
 
 if keras.backend.backend() != "tensorflow":
     # TensorBoard's own switch: its reader then does without TensorFlow, which these processes should not load.
@@ -65,11 +67,17 @@ def histograms(directory: Any) -> dict[str, list[tuple[int, Histogram]]]:
     return values
 
 
-def images(directory: Any) -> dict[str, list[int]]:
-    """Returns the steps by tag of images, whether written as such or as tensors."""
+def images(directory: Any) -> dict[str, list[tuple[int, list[np.ndarray]]]]:
+    """Returns (step, pictures) pairs by tag."""
     found = _accumulated(directory)
-    values = {tag: [event.step for event in found.Images(tag)] for tag in found.Tags()["images"]}
-    return values | {tag: [e.step for e in found.Tensors(tag)] for tag in _tensor_tags(found, "images")}
+    values: dict[str, list[tuple[int, list[np.ndarray]]]] = {}
+    for tag in _tensor_tags(found, "images"):
+        for event in found.Tensors(tag):
+            width, height, *pictures = tensor_util.make_ndarray(event.tensor_proto).tolist()
+            decoded = [np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")) for picture in pictures]
+            assert all(picture.shape[:2] == (int(height), int(width)) for picture in decoded)
+            values.setdefault(tag, []).append((event.step, decoded))
+    return values
 
 
 def _tensor_tags(found: Any, plugin: str) -> list[str]:
@@ -81,22 +89,21 @@ def steps(points: list[tuple[int, Any]]) -> list[int]:
     return [step for step, _ in points]
 
 
-def record_count(path: Path) -> int:
-    """Returns how many whole records a file holds; fails on a torn or damaged one.
+def records(path: Path) -> tuple[int, int]:
+    """Returns how many whole records a file holds, and how many bytes of one more; fails on a damaged one.
 
     A record is its length, the length's checksum, the bytes, their checksum.
     """
     data, position, count = path.read_bytes(), 0, 0
-    while position < len(data):
+    while position + 12 <= len(data):
         head, body = data[position : position + 8], position + 12
-        assert len(data) >= body, f"{path.name} ends inside the head of record {count}."
-        (length,) = struct.unpack("<Q", head)
         assert data[position + 8 : body] == _masked(head), f"Record {count} of {path.name} has a damaged head."
-        position = body + length + 4
-        assert position <= len(data), f"{path.name} ends inside record {count}."
-        assert data[body + length : position] == _masked(data[body : body + length]), f"Record {count} is damaged."
-        count += 1
-    return count
+        end = body + struct.unpack("<Q", head)[0] + 4
+        if end > len(data):
+            break
+        assert data[end - 4 : end] == _masked(data[body : end - 4]), f"Record {count} of {path.name} is damaged."
+        position, count = end, count + 1
+    return count, len(data) - position
 
 
 def _masked(data: bytes) -> bytes:

@@ -215,7 +215,7 @@ OTHER_ERRORS = [
 ]
 
 
-# What kopt takes without a word today, and should not.
+# Arguments that contradict each other or would be ignored, and what would be misread without a word.
 CONTRADICTIONS = [
     ("Composed(None)", ValueError, "`transforms` must be a list of .*Received: transforms=None"),
     ("unbuilt.exclude_from_weight_decay(var_names='bias')", ValueError, "`var_names` must be .*Received: .*'bias'"),

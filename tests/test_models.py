@@ -42,9 +42,6 @@ class PullToStart(transforms.Transform):
 class Remember(transforms.Transform):
     """Leaves the update as it is, and keeps tensors that the step also uses elsewhere: an aliasing trap."""
 
-    def __init__(self):
-        pass
-
     def slots(self, variable):
         return [transforms.Slot(name) for name in ("gradient", "twin", "value", "older_value")]
 
@@ -82,6 +79,12 @@ def test_groups_stay_where_they_were_when_loading_renames_paths(tmp_path):
     problems.fit(loaded)
     Numbers.of(loaded).assert_same(Numbers.of(model))
     problems.assert_same(problems.values(loaded.get_layer("inner").weights), frozen)
+
+
+def test_chain_that_places_rate_and_decay_itself_is_saved_and_resumed(tmp_path):
+    chain = [transforms.Momentum(0.5), transforms.ScaleByLearningRate(), transforms.AddDecayedWeights(0.01)]
+    seen = interrupted(compiled(problems.sequential(), optimizers.Composed(chain, 0.05)), tmp_path / "model.keras")
+    seen.resumed.assert_same(seen.went_on)
 
 
 def test_anchor_is_where_training_starts_not_where_the_optimizer_was_built():
@@ -128,3 +131,14 @@ def test_fit_goes_on_after_steps_by_hand():
     for _ in range(3):  # each end of `fit` puts the averages into the weights
         problems.fit(model)
     assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 1 + 3 * 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the matrix compiles on the other backends")
+def test_dynamo_changes_nothing():
+    def trained(**options):
+        model = compiled(problems.sequential(), optimizers.AdamW(0.01, weight_decay=0.1, clipnorm=1.0), **options)
+        problems.fit(model, epochs=2)
+        return Numbers.of(model)
+
+    trained(jit_compile=True).assert_close(trained(run_eagerly=True))

@@ -1,4 +1,4 @@
-"""Does the monitor keep out of the way: the user's function, exceptions, bad arguments, other monitors, names of tags?"""
+"""Does the monitor keep out of the way? The user's function, exceptions, bad arguments, other monitors, tags."""
 
 import gc
 import json
@@ -14,19 +14,22 @@ import pytest
 import trainings
 
 from kopt import callbacks, optimizers, schedules
+from kopt.callbacks import instrument
 
 GOLDEN = Path(__file__).parent / "golden" / "tensorboard_tags.json"
 
 
 def compiled(optimizer=None, model=None, **options):
+    """Returns a compiled model; eager on TensorFlow, which is quicker there, where nothing depends on it."""
     model = model or monitored.mlp()
+    options = {"run_eagerly": monitored.BACKEND == "tensorflow"} | options
     model.compile(optimizer or monitored.adam(), "mse", **options)
     return model
 
 
 def fit(model, *beside, epochs=1):
     x, y = monitored.regression()
-    return model.fit(x, y, batch_size=monitored.BATCH, epochs=epochs, verbose=0, callbacks=list(beside))
+    return model.fit(x, y, batch_size=monitored.BATCH, epochs=epochs, shuffle=False, verbose=0, callbacks=list(beside))
 
 
 def steps(log_dir, tag="gradients/global_norm"):
@@ -67,22 +70,22 @@ class Failing(keras.callbacks.Callback):
 
 def test_steps_that_are_not_logged_run_the_users_own_function(tmp_path):
     watcher = Watcher()
-    fit(compiled(), callbacks.TensorBoard(tmp_path, gradients=3), watcher, epochs=2)
+    fit(compiled(run_eagerly=False), callbacks.TensorBoard(tmp_path, gradients=3), watcher, epochs=2)
     assert watcher.before == [False, True, False, True, True, False, True, True]
     assert all(watcher.after)
 
 
 def test_an_interval_of_zero_adds_nothing(tmp_path):
-    watcher, model = Watcher(), compiled()
-    attributes = set(vars(model))
+    watcher, model, other = Watcher(), compiled(), compiled()
     fit(model, callbacks.TensorBoard(tmp_path, gradients=0), watcher)
     assert all(watcher.before)
     assert all(tag.startswith("epoch_") for tag in event_files.scalars(tmp_path / "train"))
-    assert set(vars(model)) - attributes <= {"train_function", "history"}
+    fit(other)
+    assert vars(model).keys() == vars(other).keys()
 
 
 def test_the_second_function_is_built_when_a_step_needs_it(tmp_path, monkeypatch):
-    model, made = compiled(), []
+    model, made = compiled(run_eagerly=False), []
     fit(model)
     make = model.make_train_function
     monkeypatch.setitem(vars(model), "make_train_function", lambda force=False: made.append(force) or make(force))
@@ -96,8 +99,15 @@ def test_the_second_function_is_built_when_a_step_needs_it(tmp_path, monkeypatch
     assert steps(tmp_path) == [10, 20]
 
 
-@pytest.mark.parametrize("where", ["begin", "end"])
-@pytest.mark.parametrize("batch", [1, 2], ids=["plain-step", "logged-step"])
+@pytest.mark.parametrize(
+    ("batch", "where"),
+    [
+        pytest.param(1, "begin", marks=pytest.mark.slow),
+        pytest.param(1, "end", marks=pytest.mark.slow),
+        (2, "begin"),
+        (2, "end"),
+    ],
+)
 def test_a_fit_that_ends_by_an_exception_leaves_the_user_his_function(tmp_path, batch, where):
     model, watcher = compiled(), Watcher()
     monitor = callbacks.TensorBoard(tmp_path, gradients=3, update_freq="batch")
@@ -124,29 +134,29 @@ def test_an_exception_inside_a_logged_step(tmp_path):
         return step(*arguments)
 
     model.train_step = train_step
-    attributes = set(vars(model.optimizer)), set(vars(model))
     monitor = callbacks.TensorBoard(tmp_path, gradients=3)
     with pytest.raises(RuntimeError, match="own trouble"):
         fit(model, monitor, watcher)
     assert model.train_function is watcher.plain
     assert model.train_step is train_step
-    assert set(vars(model.optimizer)) == attributes[0]
+    assert not {"apply", "stateless_apply"} & vars(model.optimizer).keys()
     fit(model, monitor, watcher)
     assert steps(tmp_path) == [1, 3, 6]
 
 
 def test_a_dead_callback_takes_no_other_callbacks_writer_with_it(tmp_path):
     model = compiled()
-    dead = callbacks.TensorBoard(tmp_path / "dead", update_freq="batch")
+    dead = callbacks.TensorBoard(tmp_path / "dead", update_freq="batch", gradients=0)
     with pytest.raises(RuntimeError, match="own trouble"):
         fit(model, dead, Failing(1, "end"))
     del dead
 
     class Collecting(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
-            gc.collect()
+            if batch == 1:
+                gc.collect()
 
-    fit(model, callbacks.TensorBoard(tmp_path / "living", update_freq="batch"), Collecting())
+    fit(model, callbacks.TensorBoard(tmp_path / "living", update_freq="batch", gradients=0), Collecting())
     assert len(steps(tmp_path / "living", "batch_loss")) == monitored.BATCHES
 
 
@@ -161,18 +171,15 @@ def test_a_second_monitor_in_one_fit_says_that_it_logs_no_gradients(tmp_path):
 
 @pytest.mark.skipif(monitored.BACKEND != "tensorflow", reason="Only TensorFlow goes on with a stale trace.")
 def test_a_train_function_that_ignores_trainable_is_not_corrected(tmp_path):
-    models = compiled(), compiled()
-    for model, log_dir in zip(models, (None, tmp_path), strict=True):
-        model.set_weights(models[0].get_weights() if log_dir is None else start)
-        start = model.get_weights()
-        fit(model)
-        model.get_layer("first").trainable = False
-        if log_dir is None:
-            fit(model)
-        else:
-            with pytest.warns(UserWarning, match="`trainable` has changed"):
-                fit(model, callbacks.TensorBoard(log_dir, gradients=1))
-    for one, other in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
+    model, twin = compiled(run_eagerly=False), compiled(run_eagerly=False)
+    twin.set_weights(model.get_weights())
+    for each in (model, twin):
+        fit(each)
+        each.get_layer("first").trainable = False
+    fit(twin)
+    with pytest.warns(UserWarning, match="`trainable` has changed"):
+        fit(model, callbacks.TensorBoard(tmp_path, gradients=1))
+    for one, other in zip(model.get_weights(), twin.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -190,17 +197,40 @@ def test_group_rates_and_loss_scale(tmp_path):
     assert values["loss_scale"] == [64.0, 64.0, 128.0, 128.0]
 
 
+@pytest.mark.slow
 def test_tags_of_two_runs_line_up(tmp_path):
-    def tags(run):
-        fit(compiled(), callbacks.TensorBoard(tmp_path / run, gradients=2, gradient_histograms=True))
+    def tags(run, model):
+        fit(compiled(model=model), callbacks.TensorBoard(tmp_path / run, gradients=2, gradient_histograms=True))
         train = tmp_path / run / "train"
         return event_files.scalars(train).keys() | event_files.histograms(train).keys()
 
-    first = tags("first")
-    names_differ = tags("second")
-    keras.utils.clear_session(free_memory=False)
-    assert first == names_differ == tags("third")
-    assert not any("sequential" in tag for tag in first)
+    def unnamed():
+        return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(1)])
+
+    first, second = monitored.mlp(), monitored.mlp()
+    assert first.name != second.name
+    assert tags("first", first) == tags("second", second)
+    runs = []
+    for run in ("third", "fourth"):
+        keras.utils.clear_session(free_memory=False)
+        runs.append(tags(run, unnamed()))
+    assert runs[0] == runs[1] >= {"gradients/dense_1/kernel", "gradients_norm/dense/bias"}
+    assert not any("sequential" in tag for tag in tags("fifth", monitored.mlp()))
+
+
+def test_paths_leave_out_the_models_name_and_are_unique():
+    layer = keras.layers.Dense(1, name="same")
+    layer.build((1, 2))
+    model = keras.Sequential([keras.Input((4,)), *monitored.layers()], name="mine")
+    own = ["first/kernel", "first/bias", "second/kernel", "second/bias"]
+    assert instrument.unique_paths(model, model.trainable_variables) == own
+    model = keras.Sequential([keras.Input((4,)), *monitored.layers()], name="yours")
+    assert instrument.unique_paths(model, model.trainable_variables) == own
+    assert instrument.unique_paths(model, [*layer.variables, layer.kernel]) == [
+        "same/kernel",
+        "same/bias",
+        "same/kernel_2",
+    ]
 
 
 def logged_for_the_golden_file(log_dir):
@@ -214,10 +244,8 @@ def logged_for_the_golden_file(log_dir):
     found = {}
     for name in ("train", "validation"):
         directory = log_dir / name
-        points = event_files.scalars(directory) | event_files.histograms(directory)
-        of_images = event_files.images(directory)
+        points = event_files.scalars(directory) | event_files.histograms(directory) | event_files.images(directory)
         found[name] = {tag: event_files.steps(points[tag]) for tag in sorted(points)}
-        found[name] |= {tag: of_images[tag] for tag in sorted(of_images)}
     return found
 
 
@@ -231,11 +259,11 @@ def test_tags_and_steps_stay_as_they_are(tmp_path):
 def test_a_warm_up_longer_than_the_run_warns(tmp_path):
     model = compiled(optimizers.Adam(schedules.Warmup(0.1, 9)))
     with pytest.warns(UserWarning, match=r"Warm-up of 9 steps is longer than the run, which has 8"):
-        fit(model, callbacks.TensorBoard(tmp_path), epochs=2)
+        fit(model, callbacks.TensorBoard(tmp_path, gradients=0), epochs=2)
 
 
 def test_a_warm_up_as_long_as_the_run_does_not_warn(tmp_path, recwarn):
-    fit(compiled(optimizers.Adam(schedules.Warmup(0.1, 8))), callbacks.TensorBoard(tmp_path), epochs=2)
+    fit(compiled(optimizers.Adam(schedules.Warmup(0.1, 8))), callbacks.TensorBoard(tmp_path, gradients=0), epochs=2)
     assert not [warning for warning in recwarn if "Warm-up" in str(warning.message)]
 
 

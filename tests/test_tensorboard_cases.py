@@ -1,5 +1,7 @@
 """Does the monitor leave every kind of training as it is, and log the promised steps? One row, two fits, all checks."""
 
+import re
+
 import monitored
 import numpy as np
 import pytest
@@ -14,10 +16,10 @@ def case(request, tmp_path_factory):
     """A row with what it left behind without and with the monitor, and what the monitor logged."""
     row = request.param
     if trainings.BACKEND in row.refused:
-        with pytest.raises(ValueError) as raised:
+        words = row.refused[trainings.BACKEND]
+        with pytest.raises(ValueError, match=re.escape(words)):
             monitored.run(row)
-        assert row.refused[trainings.BACKEND].removeprefix("Keras: ") in str(raised.value)
-        pytest.skip(row.refused[trainings.BACKEND])
+        pytest.skip(f"Keras: {words}")
     log_dir = tmp_path_factory.mktemp(row.id)
     return row, monitored.run(row), monitored.run(row, log_dir), *monitored.logged(log_dir)
 

@@ -3,8 +3,10 @@
 import by_hand
 import event_files
 import keras
+import monitored
 import numpy as np
 import pytest
+import trainings
 
 from kopt import callbacks, optimizers, transforms
 from kopt.callbacks.statistics import BUCKET_EDGES, bucket_counts
@@ -32,6 +34,17 @@ def kopt_sgd(**options):
     return optimizers.SGD(by_hand.LEARNING_RATE, **options)
 
 
+def several(**options):
+    """Returns two optimizers in one: the first layer clips each norm, the second each value."""
+    first = keras.optimizers.SGD(by_hand.LEARNING_RATE, clipnorm=0.4, name="first", **options)
+    second = keras.optimizers.SGD(by_hand.LEARNING_RATE, clipvalue=0.2, name="second", **options)
+    return keras.optimizers.MultiOptimizer(lambda variable: first if "first" in variable.path else second)
+
+
+def dynamically_scaled():
+    return keras.optimizers.LossScaleOptimizer(keras_sgd(), initial_scale=8.0)
+
+
 SETTINGS = {
     "plain": (keras_sgd, {}, {}),
     "kopt": (kopt_sgd, {}, {}),
@@ -47,34 +60,67 @@ SETTINGS = {
         {"micro_batches": 2, "clip": by_value(0.2)},
     ),
     "loss-scale": (keras_sgd, {"loss_scale_factor": 8.0}, {}),
+    "dynamic-loss-scale": (dynamically_scaled, {}, {}),
+    "several": (several, {}, {"clip": lambda g: [*by_norm(0.4)(g[:2]), *by_value(0.2)(g[2:])]}),
 }
+FAST = ("kopt-before", "kopt-accumulation-clipvalue", "dynamic-loss-scale")
+OWN_TAGS = {
+    "loss-scale": {"loss_scale": 8.0},
+    "dynamic-loss-scale": {"loss_scale": 8.0},
+    "several": {"learning_rate/first": by_hand.LEARNING_RATE, "learning_rate/second": by_hand.LEARNING_RATE},
+}
+SPREAD = {"tensorflow": trainings.mirrored, "jax": lambda: trainings.distributed(trainings.data_parallel)}
 
 
-def trained(log_dir, optimizer, **options):
+def trained(log_dir, make, histograms=False, **options):
     """Trains the network by hand and in Keras; returns the steps by hand, scalars and histograms."""
     model = by_hand.network()
-    model.compile(optimizer, "mse")
+    model.compile(make(), "mse")
     x, y = by_hand.data()
-    callback = callbacks.TensorBoard(log_dir, gradients=1, gradient_histograms=True)
+    callback = callbacks.TensorBoard(log_dir, gradients=1, gradient_histograms=histograms)
     model.fit(x, y, batch_size=by_hand.BATCH, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=[callback])
     train = log_dir / "train"
     return by_hand.trained(EPOCHS, **options), event_files.scalars(train), event_files.histograms(train)
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_every_number_of_every_step_equals_the_one_by_hand(setting, tmp_path):
-    make, keywords, by_hand_options = SETTINGS[setting]
-    steps, logged, _ = trained(tmp_path, make(**keywords), **by_hand_options)
-    expected = [by_hand.scalars(step) for step in steps]
-    extra = {"loss_scale"} if "loss_scale_factor" in keywords else set()
-    assert {tag for tag in logged if not tag.startswith("epoch_")} == expected[0].keys() | extra
+def assert_equal_to(steps, logged, own_tags=()):
+    """Asserts that the logged scalars are those by hand, tag by tag and step by step."""
+    expected = [by_hand.scalars(step) | dict(own_tags) for step in steps]
+    if any(tag.startswith("learning_rate/") for tag in expected[0]):
+        expected = [{tag: value for tag, value in row.items() if tag != "learning_rate"} for row in expected]
+    assert {tag for tag in logged if not tag.startswith("epoch_")} == expected[0].keys()
     for tag in expected[0]:
         assert event_files.steps(logged[tag]) == list(range(1, len(steps) + 1)), tag
         values = [value for _, value in logged[tag]]
         # Below 1e-7 float32 leaves nothing of the mean of gradients of size 0.1 that cancel.
         np.testing.assert_allclose(values, [row[tag] for row in expected], rtol=1e-5, atol=1e-7, err_msg=tag)
-    if extra:
-        assert {value for _, value in logged["loss_scale"]} == {8.0}
+
+
+@pytest.mark.parametrize("setting", [pytest.param(s, marks=() if s in FAST else pytest.mark.slow) for s in SETTINGS])
+def test_every_number_of_every_step_equals_the_one_by_hand(setting, tmp_path):
+    make, keywords, options = SETTINGS[setting]
+    steps, logged, _ = trained(tmp_path, lambda: make(**keywords), **options)
+    assert_equal_to(steps, logged, OWN_TAGS.get(setting, {}))
+
+
+@pytest.mark.skipif(monitored.BACKEND not in SPREAD, reason="Keras spreads no training over devices here.")
+@pytest.mark.slow
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_numbers_of_a_step_spread_over_two_devices(clip, tmp_path):
+    with SPREAD[monitored.BACKEND]():
+        options = {} if clip is None else {"clip": by_global_norm(clip)}
+        steps, logged, _ = trained(tmp_path, lambda: kopt_sgd(global_clipnorm=clip), **options)
+    assert_equal_to(steps, logged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", trainings.CORE)
+def test_the_first_gradients_do_not_depend_on_the_optimizer(name, tmp_path):
+    (seen, *_), logged, _ = trained(tmp_path, trainings.keras_optimizer(name))
+    by_tag = by_hand.scalars(seen)
+    for tag in (tag for tag in by_tag if tag.startswith(("gradients", "weights_norm"))):
+        step, value = logged[tag][0]
+        assert (step, value) == (1, pytest.approx(by_tag[tag], rel=1e-5, abs=1e-7)), tag
 
 
 def test_clipping_is_seen_at_all():
@@ -84,7 +130,7 @@ def test_clipping_is_seen_at_all():
 
 
 def test_histograms_equal_numpys(tmp_path):
-    steps, _, logged = trained(tmp_path, keras_sgd())
+    steps, _, logged = trained(tmp_path, keras_sgd, histograms=True)
     assert logged.keys() == {f"gradients/{path}" for path in by_hand.PATHS}
     for i, path in enumerate(by_hand.PATHS):
         points = logged[f"gradients/{path}"]

@@ -83,7 +83,7 @@ def overriding(owner: Any, name: str, function: Any) -> Iterator[None]:
 def loss_scale(optimizer: Any) -> Any:
     """Returns the factor that the loss was multiplied by, or None."""
     if hasattr(optimizer, "dynamic_scale"):
-        return ops.cast(optimizer.dynamic_scale, "float32")
+        return _scalar(optimizer.dynamic_scale)
     return optimizer.loss_scale_factor
 
 
@@ -99,7 +99,8 @@ def current_rates(optimizer: Any) -> dict[str, Any]:
 
 
 def _scalar(value: Any) -> Any:
-    return ops.cast(ops.convert_to_tensor(value), "float32")
+    # A copy: where variables are written in place, the step itself may change this one.
+    return ops.copy(ops.cast(ops.convert_to_tensor(value), "float32"))
 
 
 def effective_gradients(optimizer: Any, gradients: Sequence[Any], indices: Sequence[int]) -> list[Any]:

@@ -49,6 +49,8 @@ class Configured:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if cls.__init__ is object.__init__:
+            cls.__init__ = _takes_nothing  # type: ignore[method-assign]
         if "__init__" in cls.__dict__:
             cls.__init__ = _recording(cls.__init__)  # type: ignore[method-assign]
 
@@ -65,6 +67,10 @@ class Configured:
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
         """Builds the object whose `get_config` returned `config`."""
         return cls(**{name: deserialized(value, custom_objects) for name, value in config.items()})
+
+
+def _takes_nothing(self: Any) -> None:
+    """Stands in for `object.__init__`, whose signature admits anything."""
 
 
 def _recording(init: Callable[..., None]) -> Callable[..., None]:

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -111,7 +112,14 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self._steps_passed = 0
         self._function_is_old = False
 
+    def _configure_embeddings(self) -> None:
+        if "://" not in self.log_dir:
+            # Keras relies on its writer of the graph to have made the directory.
+            Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+        super()._configure_embeddings()
+
     def set_model(self, model: Any) -> None:
+        self._close_writers()  # A fit that ended by an exception left them open.
         super().set_model(model)
         # `fit` comes here before it makes the train function of a newly compiled model.
         self._function_is_old = model.train_function is not None

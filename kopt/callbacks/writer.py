@@ -31,10 +31,15 @@ class EventWriter:
     """Writes one event file in a directory, made at the first event.
 
     Events reach the disk within a second, so that a killed process leaves a readable file.
+
+    Args:
+        directory: Where the file goes.
+        current: The writers that are the default, innermost last.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, current: list["EventWriter"] | None = None) -> None:
         self.directory = directory
+        self._current = [] if current is None else current
         self._file: Any = None
 
     def add(self, values: Sequence[Any], step: int) -> None:
@@ -78,16 +83,11 @@ class EventWriter:
     @contextlib.contextmanager
     def as_default(self, step: int | None = None) -> Iterator[None]:
         """Makes this the writer of `Summaries` while the context is open."""
-        entry = (self, step)
-        _current.append(entry)
+        self._current.append(self)
         try:
             yield
         finally:
-            # Not `pop`: the entry of a fit that ended by an exception goes when its callback does, at any time.
-            _current[:] = [other for other in _current if other is not entry]
-
-
-_current: list[tuple[EventWriter, int | None]] = []
+            self._current.pop()
 
 
 def histogram_value(tag: str, edges: Sequence[float], counts: np.ndarray) -> Any:
@@ -120,14 +120,43 @@ def histogram_value(tag: str, edges: Sequence[float], counts: np.ndarray) -> Any
     )
 
 
+def image_value(tag: str, pictures: np.ndarray) -> Any:
+    """Returns pictures as one summary value, in the form of `tf.summary.image`.
+
+    Args:
+        tag: Of the pictures.
+        pictures: Of shape (number, height, width, channels), from 0 to 1; what is outside is cut off.
+    """
+    from tensorboardX import summary
+    from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboardX.proto.tensor_pb2 import TensorProto
+
+    levels = (np.clip(pictures, 0.0, 1.0) * 255.5).astype("uint8")
+    made = [summary.image(tag, picture, dataformats="HWC").value[0].image for picture in levels]
+    strings = [str(made[0].width), str(made[0].height)]
+    return Summary.Value(
+        tag=tag,
+        metadata=SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="images")),
+        tensor=TensorProto(
+            dtype="DT_STRING",
+            tensor_shape={"dim": [{"size": len(strings) + len(made)}]},
+            string_val=[*(text.encode() for text in strings), *(image.encoded_image_string for image in made)],
+        ),
+    )
+
+
 class Summaries:
-    """The part of `tf.summary` that `keras.callbacks.TensorBoard` calls, without TensorFlow."""
+    """The part of `tf.summary` that `keras.callbacks.TensorBoard` calls, without TensorFlow.
+
+    Each callback has its own, so that none writes into another's file, as happens with the default of `tf.summary`.
+    """
 
     def __init__(self) -> None:
+        self._current: list[EventWriter] = []
         self._conditions: list[Callable[[], bool]] = []
 
     def create_file_writer(self, directory: str) -> EventWriter:
-        return EventWriter(directory)
+        return EventWriter(directory, self._current)
 
     @contextlib.contextmanager
     def record_if(self, condition: Callable[[], bool]) -> Iterator[None]:
@@ -138,9 +167,9 @@ class Summaries:
             self._conditions.pop()
 
     def _target(self) -> EventWriter | None:
-        if not _current or (self._conditions and not self._conditions[-1]()):
+        if not self._current or (self._conditions and not self._conditions[-1]()):
             return None
-        return _current[-1][0]
+        return self._current[-1]
 
     def scalar(self, name: str, value: Any, step: Any) -> None:
         writer = self._target()
@@ -156,13 +185,9 @@ class Summaries:
             writer.add([histogram_value(name, edges.tolist(), counts)], int(_host(step)))
 
     def image(self, name: str, data: Any, step: Any) -> None:
-        from tensorboardX import summary
-
         writer = self._target()
         if writer is not None:
-            for i, picture in enumerate(np.asarray(_host(data))[:3]):
-                made = summary.image(f"{name}/{i}", np.clip(picture, 0.0, 1.0), dataformats="HWC")
-                writer.add(list(made.value), int(_host(step)))
+            writer.add([image_value(name, np.asarray(_host(data))[:3])], int(_host(step)))
 
     def trace_on(self, **options: Any) -> None:
         """Does nothing: Keras 3 offers no graph to trace; its profiler writes its own files."""

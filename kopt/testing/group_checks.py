@@ -1,6 +1,6 @@
 """Do groups of variables get what they were promised?"""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -77,7 +77,7 @@ class GroupChecks:
         self._compare(grouped[2:], problems.walk(alone, on=rest, gradient=lambda step: problems.gradients(step)[2:]))
 
     def test_own_transforms(self, make: Make) -> None:
-        settings = {"learning_rate": 0.1, "weight_decay": 0.2, "clipnorm": 0.5}
+        settings: dict[str, Any] = {"learning_rate": 0.1, "weight_decay": 0.2, "clipnorm": 0.5}
         grouped = problems.walk(make(**settings, groups=[Group("bias$", transforms=[Momentum(0.5)])]))
         own = problems.walk(Composed([Momentum(0.5)], **settings))
         problems.assert_close(_only(grouped, BIASES), _only(own, BIASES))

@@ -56,8 +56,14 @@ def tensors(arrays: Sequence[np.ndarray | None], dtype: str = "float32") -> list
 
 
 def has_dtype(dtype: str) -> bool:
-    """Returns whether the backend computes in `dtype` (JAX has float64 only when it is told so)."""
+    """Returns whether the backend has variables of `dtype` (JAX has float64 only when it is told so)."""
     return keras.backend.standardize_dtype(keras.Variable(0.0, dtype=dtype).value.dtype) == dtype
+
+
+def computes_in(dtype: str) -> bool:
+    """Returns whether Keras' operations keep `dtype` (on PyTorch, its `maximum` of two float64 is float32)."""
+    one = keras.Variable(1.0, dtype=dtype).value
+    return has_dtype(dtype) and keras.backend.standardize_dtype(ops.maximum(one, one).dtype) == dtype
 
 
 def walk(

@@ -24,9 +24,6 @@ class CountTraces(Transform):
 
     count: ClassVar[int] = 0
 
-    def __init__(self) -> None:
-        pass
-
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
         CountTraces.count += 1
         return u, slots
