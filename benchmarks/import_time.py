@@ -2,8 +2,8 @@
 
     python benchmarks/import_time.py --json imports.json
 
-The CPU time of whole processes, of which each imports once; those with kopt and those without take turns. `import keras`
-varies by more than kopt costs, so the time between the two imports of one process is shown too.
+The CPU time of whole processes, of which each imports once; those with kopt and those without take turns. `import
+keras` varies by more than kopt costs, so the time between the two imports of one process is shown too.
 """
 
 import argparse
