@@ -24,7 +24,6 @@ COLUMNS = (
     "import keras s",
     "import kopt s",
     "difference s",
-    "fastest s",
     "in one process s",
     "loads besides",
 )
