@@ -70,8 +70,9 @@ class EventWriter:
         if self._file is None:
             import tensorboardX
 
-            # tensorboardX names files by the second and truncates an existing one: the suffix makes names unique.
-            suffix = f".{os.getpid()}.{next(_numbers)}"
+            # tensorboardX names files by the second and truncates an existing one: the suffix makes names unique. It is
+            # padded because TensorBoard reads the files of a run in the order of their names.
+            suffix = f".{os.getpid()}.{next(_numbers):06d}"
             try:
                 self._file = tensorboardX.FileWriter(self.directory, 1000, 0.5, suffix)
             except OSError as error:
