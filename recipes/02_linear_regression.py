@@ -48,7 +48,7 @@ def methods() -> list[Method]:
         Method("mini-batch", SGD(0.1), 32, 6),
         Method("single-sample", SGD(0.01), 1, 2),
         Method("momentum", SGD(0.05, momentum=0.9), 32, 6),
-        Method("rmsprop", RMSprop(0.05), 32, 6),
+        Method("rmsprop", RMSprop(0.1), 32, 6),
         Method("adam", Adam(0.1), 32, 6),
     ]
 
