@@ -1,20 +1,10 @@
 """Is every optimizer and every transform a good Keras citizen?"""
 
-import keras
 import pytest
-from catalog import CASES
+from catalog import CASES, SHAPES, TRANSFORMS
 
 from kopt import optimizers, transforms
 from kopt.testing import OptimizerContract, OptimizerMatrix, TransformContract
-
-# Tensors of state per variable, as the optimizers' docstrings promise ("Memory: 8 bytes per parameter").
-SLOTS = {
-    optimizers.SGD: lambda momentum=0, **_: int(momentum > 0),
-    optimizers.RMSprop: lambda momentum=0, centered=False, **_: 1 + centered + (momentum > 0),
-    optimizers.Adam: lambda amsgrad=False, **_: 2 + amsgrad,
-    optimizers.AdamW: lambda amsgrad=False, **_: 2 + amsgrad,
-    optimizers.Composed: lambda transforms, **_: sum(len(t.slots(keras.Variable(0.0))) for t in transforms),
-}
 
 
 def contract(case, *bases):
@@ -24,8 +14,12 @@ def contract(case, *bases):
     def make(self):
         return case.make
 
-    slots = SLOTS[case.optimizer_class](**case.kwargs)
-    members = {"make": make, "supports": case.supports, "slots_per_variable": slots}
+    members = {
+        "make": make,
+        "supports": case.supports,
+        "state_of": lambda self, shape: case.state(shape),
+        "own_state": case.own_state,
+    }
     return type(f"Test_{case.id}", bases, members)
 
 
@@ -61,29 +55,20 @@ def test_every_public_optimizer_has_a_row():
     assert named == {case.optimizer_class for case in CHOSEN}
 
 
-TRANSFORMS = {
-    "AddDecayedWeights": {"weight_decay": 0.3},
-    "ClipByGlobalNorm": {"limit": 0.7},
-    "ClipByNorm": {"limit": 0.7},
-    "ClipByValue": {"limit": 0.6},
-    "Momentum": {"momentum": 0.7, "nesterov": True},
-    "ScaleByAdam": {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3, "amsgrad": True},
-    "ScaleByLearningRate": {},
-    "ScaleByRms": {"rho": 0.8, "epsilon": 1e-3, "centered": True},
-}
-
-
-def transform_contract(name, kwargs):
+def transform_contract(case):
     @pytest.fixture
     def make(self):
-        return lambda **changes: getattr(transforms, name)(**{**kwargs, **changes})
+        return case.make
 
-    return type(f"Test_{name}", (TransformContract,), {"make": make})
+    members = {"make": make, "shapes": tuple(case.shapes.values())} if case.shapes is not SHAPES else {"make": make}
+    return type(f"Test_{case.kind.__name__}", (TransformContract,), members)
 
 
-for name, kwargs in TRANSFORMS.items():
-    globals()[f"Test_{name}"] = transform_contract(name, kwargs)
+for case in TRANSFORMS:
+    globals()[f"Test_{case.kind.__name__}"] = transform_contract(case)
 
 
 def test_every_public_transform_has_a_row():
-    assert set(public(transforms, transforms.Transform)) - {"Transform"} == set(TRANSFORMS)
+    assert set(public(transforms, transforms.Transform).values()) - {transforms.Transform} == {
+        case.kind for case in TRANSFORMS
+    }

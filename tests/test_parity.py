@@ -8,12 +8,13 @@ import keras
 import numpy as np
 import oracles
 import pytest
-import reference
+import references.first as reference
+import torch_golden
+from catalog import SHAPES
 from keras import ops
 
 from kopt import optimizers, schedules, transforms
 
-SHAPES = {"kernel": (3, 4), "bias": (5,), "gain": ()}
 STEPS = 20
 # float32 rounds a weight of size 1 to within 6e-8; twenty times over, that is all that atol grants near 0.
 RTOL, ATOL = 1e-5, 1.2e-6
@@ -24,18 +25,18 @@ CLIPS = {
 }
 
 
-def problem(seed=7):
+def problem(shapes=SHAPES, seed=7):
     """Returns weights of size 1, and gradients of sizes from 1e-3 to 1e1 in random order, one list per step."""
     rng = np.random.default_rng(seed)
     scales = rng.permutation(np.geomspace(1e-3, 1e1, STEPS))
-    start = [rng.normal(size=shape).astype("float32") for shape in SHAPES.values()]
-    gradients = [[(s * rng.normal(size=shape)).astype("float32") for shape in SHAPES.values()] for s in scales]
+    start = [rng.normal(size=shape).astype("float32") for shape in shapes.values()]
+    gradients = [[(s * rng.normal(size=shape)).astype("float32") for shape in shapes.values()] for s in scales]
     return start, gradients
 
 
-def trained(optimizer, start, gradients):
+def trained(optimizer, start, gradients, names=tuple(SHAPES)):
     """Returns the weights after each step of an optimizer with Keras' interface."""
-    variables = [keras.Variable(x, name=name) for x, name in zip(start, SHAPES, strict=True)]
+    variables = [keras.Variable(x, name=name) for x, name in zip(start, names, strict=True)]
     path = []
     for step in gradients:
         optimizer.apply([ops.convert_to_tensor(g) for g in step], variables)
@@ -49,7 +50,11 @@ def reference_path(makers, start, gradients):
     makers = makers if isinstance(makers, list) else [makers] * len(start)
     steppers, xs, path = [make() for make in makers], [x.astype("float64") for x in start], []
     for step in gradients:
-        xs = [ref.step(x, g.astype("float64")) for ref, x, g in zip(steppers, xs, step, strict=True)]
+        step = [g.astype("float64") for g in step]
+        if getattr(steppers[0], "joint", False):
+            xs = steppers[0].step(xs, step)
+        else:
+            xs = [ref.step(x, g) for ref, x, g in zip(steppers, xs, step, strict=True)]
         path.append(xs)
     return path
 
@@ -70,33 +75,46 @@ def optax_path(transformation, start, gradients):
 def assert_same_path(path, expected, rtol=RTOL, atol=ATOL):
     assert len(path) == len(expected)
     for t, (xs, wanted) in enumerate(zip(path, expected, strict=True), start=1):
-        for name, x, y in zip(SHAPES, xs, wanted, strict=True):
-            np.testing.assert_allclose(x, np.asarray(y), rtol=rtol, atol=atol, err_msg=f"{name} after step {t}")
+        for n, (x, y) in enumerate(zip(xs, wanted, strict=True)):
+            np.testing.assert_allclose(x, np.asarray(y), rtol=rtol, atol=atol, err_msg=f"variable {n} after step {t}")
 
 
 def rows(oracle=None):
     return [pytest.param(case, id=case.id) for case in catalog.CASES if oracle is None or oracle in case.oracles]
 
 
+def path_of(case, start, gradients):
+    return trained(case.make(), start, gradients, case.shapes)
+
+
 @pytest.mark.parametrize("case", rows())
 def test_equals_the_paper_in_float64(case):
-    start, gradients = problem()
+    start, gradients = problem(case.shapes)
     make = partial(case.reference, **case.kwargs)
-    assert_same_path(trained(case.make(), start, gradients), reference_path(make, start, gradients))
+    path = path_of(case, start, gradients)
+    assert_same_path(path, reference_path(make, start, gradients))
+    moved = [np.max(np.abs(x - x0)) for x, x0 in zip(path[-1], start, strict=True)]
+    assert min(moved) > 1e-3, f"A variable that hardly moves proves nothing. Moved: {moved}"
 
 
 @pytest.mark.parametrize("case", rows("optax"))
 def test_equals_optax(case):
-    start, gradients = problem()
+    start, gradients = problem(case.shapes)
     expected = optax_path(case.oracles["optax"](**case.kwargs), start, gradients)
-    assert_same_path(trained(case.make(), start, gradients), expected)
+    assert_same_path(path_of(case, start, gradients), expected)
 
 
 @pytest.mark.parametrize("case", rows("keras"))
 def test_equals_keras(case):
-    start, gradients = problem()
-    expected = trained(case.oracles["keras"](**case.kwargs), start, gradients)
-    assert_same_path(trained(case.make(), start, gradients), expected)
+    start, gradients = problem(case.shapes)
+    expected = trained(case.oracles["keras"](**case.kwargs), start, gradients, case.shapes)
+    assert_same_path(path_of(case, start, gradients), expected)
+
+
+@pytest.mark.parametrize("case", rows("torch"))
+def test_equals_the_stored_path_of_torch(case):
+    start, gradients = problem(case.shapes)
+    assert_same_path(path_of(case, start, gradients), torch_golden.stored(case))
 
 
 def test_the_articles_worked_example():
@@ -275,28 +293,13 @@ def test_centered_rmsprop_survives_a_variance_that_rounds_below_zero():
     assert all(np.isfinite(x).all() for xs in path for x in xs)
 
 
-# For each transform, the instance that copy k of a population has; k / 8 is in [0, 1).
 POPULATION = 8
-COPIES = {
-    transforms.AddDecayedWeights: [lambda k: transforms.AddDecayedWeights(0.1 + k / 8)],
-    transforms.ClipByGlobalNorm: [lambda k: transforms.ClipByGlobalNorm(0.1 + k)],
-    transforms.ClipByNorm: [lambda k: transforms.ClipByNorm(0.1 + k / 2)],
-    transforms.ClipByValue: [lambda k: transforms.ClipByValue(0.1 + k / 4)],
-    transforms.Momentum: [
-        lambda k: transforms.Momentum(k / 8),
-        lambda k: transforms.Momentum(k / 8, nesterov=True),
-    ],
-    transforms.ScaleByAdam: [
-        lambda k: transforms.ScaleByAdam(k / 8, 0.9 + k / 100, 1e-3 * (k + 1)),
-        lambda k: transforms.ScaleByAdam(k / 8, 0.9 + k / 100, 1e-3 * (k + 1), amsgrad=True),
-        lambda k: transforms.ScaleByAdam(k / 8, 0.9 + k / 100, 1e-3 * (k + 1), bias_correction=False),
-    ],
-    transforms.ScaleByLearningRate: [lambda k: transforms.ScaleByLearningRate()],
-    transforms.ScaleByRms: [
-        lambda k: transforms.ScaleByRms(k / 8, 1e-3 * (k + 1)),
-        lambda k: transforms.ScaleByRms(k / 8, 1e-3 * (k + 1), centered=True),
-    ],
-}
+
+
+def filled(slot, variable):
+    """Returns what a slot starts with; a copy of the weights is a weight of 0.5 here."""
+    start = 0.5 if slot.start == "variable" else slot.start
+    return np.full(variable.shape if slot.shape is None else slot.shape, start, "float32")
 
 
 def one_pass(transform, updates, params, slots, own, h):
@@ -308,10 +311,14 @@ def one_pass(transform, updates, params, slots, own, h):
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="jax.vmap needs Keras' ops on JAX")
 @pytest.mark.parametrize(
-    "make",
-    [pytest.param(make, id=f"{kind.__name__}{i}") for kind, makes in COPIES.items() for i, make in enumerate(makes)],
+    ("case", "make"),
+    [
+        pytest.param(case, make, id=f"{case.kind.__name__}{i}")
+        for case in catalog.TRANSFORMS
+        for i, make in enumerate(case.copies)
+    ],
 )
-def test_a_population_in_one_vmap_equals_its_members(make):
+def test_a_population_in_one_vmap_equals_its_members(case, make):
     import jax
     import jax.numpy as jnp
 
@@ -322,7 +329,7 @@ def test_a_population_in_one_vmap_equals_its_members(make):
         return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[k]), tree)
 
     def random():
-        return [rng.normal(size=(POPULATION, *shape)).astype("float32") for shape in SHAPES.values()]
+        return [rng.normal(size=(POPULATION, *shape)).astype("float32") for shape in case.shapes.values()]
 
     def scalars(k, t):
         h = members[k].scalars(jnp.float32(t), jnp.float32(0.01 * (k + 1)))
@@ -331,8 +338,8 @@ def test_a_population_in_one_vmap_equals_its_members(make):
 
     # The first member stands in for all: what another's hyperparameters change must come in through `h`.
     together = jax.vmap(lambda *tensors: one_pass(members[0], *tensors))
-    variables = [keras.Variable(np.zeros(shape)) for shape in SHAPES.values()]
-    fresh = [{s.name: np.full(s.shape or v.shape, s.start, "float32") for s in members[0].slots(v)} for v in variables]
+    variables = [keras.Variable(np.zeros(shape)) for shape in case.shapes.values()]
+    fresh = [{slot.name: filled(slot, v) for slot in members[0].slots(v)} for v in variables]
     own = {slot.name: np.full(slot.shape, slot.start, "float32") for slot in members[0].own_slots()}
     separate = [(fresh, own)] * POPULATION
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *separate)
@@ -344,7 +351,7 @@ def test_a_population_in_one_vmap_equals_its_members(make):
             updates, params, *_ = member(k, inputs)
             alone, *state = one_pass(members[k], updates, params, *separate[k], h[k])
             separate[k] = tuple(state)
-            for name, u, v in zip(SHAPES, new, alone, strict=True):
+            for name, u, v in zip(case.shapes, new, alone, strict=True):
                 message = f"{name} of copy {k} at step {t}"
                 np.testing.assert_allclose(np.asarray(u)[k], v, rtol=1e-6, atol=1e-6, err_msg=message)
 
@@ -357,7 +364,7 @@ def public(module, base):
 def test_every_public_class_has_a_row():
     assert {case.optimizer_class for case in catalog.CASES} == public(optimizers, optimizers.ComposedOptimizer)
     assert {case.schedule_class for case in catalog.SCHEDULE_CASES} == public(schedules, schedules.Schedule)
-    assert set(COPIES) == public(transforms, transforms.Transform)
+    assert {case.kind for case in catalog.TRANSFORMS if case.copies} == public(transforms, transforms.Transform)
 
 
 @pytest.mark.parametrize("table", [catalog.CASES, catalog.SCHEDULE_CASES], ids=["optimizers", "schedules"])

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from catalog import CASES
 
@@ -68,6 +69,23 @@ def test_every_optimizer_has_a_row_a_reference_and_a_registered_name(kind):
         assert sections(kind) >= {"Args", "Raises", "Example", "References"}
         assert re.search(r"Memory: \d+ bytes per parameter", inspect.getdoc(kind))
         assert next(p for p in inspect.signature(kind).parameters) == "learning_rate"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OPTIMIZERS if kind is not kopt.optimizers.Composed])
+def test_memory_is_what_the_docstring_says(kind):
+    """Bytes of state for a hidden 512 x 512 kernel, per parameter and rounded, with default arguments."""
+
+    def state(*shapes):
+        optimizer = kind()
+        optimizer.build(
+            [keras.Variable(np.zeros(shape, "float32"), name=f"kernel_{n}") for n, shape in enumerate(shapes)]
+        )
+        return sum(4 * int(np.prod(slot.shape)) for slot in optimizer.slot_variables)
+
+    # The last kernel is a head to matrix methods: the hidden one's state is the difference.
+    per_parameter = (state((512, 512), (512, 2)) - state((512, 2))) / 512**2
+    promised = int(re.search(r"Memory: (\d+) bytes per parameter", inspect.getdoc(kind)).group(1))
+    assert promised == round(per_parameter)
 
 
 def test_no_document_names_this_machine():

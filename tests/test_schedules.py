@@ -8,7 +8,7 @@ import catalog
 import keras
 import numpy as np
 import pytest
-import reference
+import references.first as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops

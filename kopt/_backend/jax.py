@@ -59,3 +59,8 @@ def trace() -> Any:
 def occurrences(indices: Any, size: int) -> Any:
     """Counts how often each of 0 ... size - 1 occurs in int32 `indices`, as int32: sums of float32 ones end at 2^24."""
     return keras.ops.segment_sum(keras.ops.ones_like(indices), indices, num_segments=size)
+
+
+def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+    """Returns what one of two pure functions returns; the other does not run, unless `vmap` needs both."""
+    return keras.ops.cond(condition, then, otherwise)

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import torch
+from torch._C._functorch import is_batchedtensor
 
 from kopt._backend import watch
 from kopt._backend.driven import DrivenOptimizer, filled_with
@@ -61,3 +63,10 @@ def occurrences(indices: Any, size: int) -> Any:
     """
     zeros = torch.zeros(size, dtype=torch.int32, device=indices.device)
     return zeros.scatter_add(0, indices.long(), torch.ones_like(indices))
+
+
+def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+    """Returns what one of two pure functions returns; the other does not run, unless `vmap` needs both."""
+    if is_batchedtensor(condition):
+        return keras.tree.map_structure(lambda a, b: torch.where(condition, a, b), then(), otherwise())
+    return then() if condition else otherwise()

@@ -2,7 +2,8 @@
 
 from kopt.optimizers.adam import Adam
 from kopt.optimizers.adamw import AdamW
-from kopt.optimizers.composed import Composed, ComposedOptimizer
+from kopt.optimizers.composed import Composed
+from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.group import Group
 from kopt.optimizers.keywords import Keywords
 from kopt.optimizers.rmsprop import RMSprop

@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from kopt._core.configured import register
-from kopt.optimizers.composed import ComposedOptimizer
+from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByAdam, ScaleByLearningRate
 

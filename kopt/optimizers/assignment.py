@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from kopt._core import checks
 from kopt.optimizers.group import Group, path_of, resolve
+from kopt.optimizers.partition import Partition
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, Transform
 
 
@@ -17,6 +18,7 @@ class Row(TypedDict):
     shape: list[int]
     group: int | None
     decays: bool
+    chosen: bool
 
 
 @dataclass
@@ -24,7 +26,7 @@ class Assignment:
     """The parts of an optimizer's chains, and who gets which.
 
     Attributes:
-        recipe: The chain of the variables without a group of their own chain.
+        recipe: The chain of the variables without a group of their own chain, or two of them.
         groups: In the order in which they are tried.
         before: In front of every chain.
         after: Behind every chain.
@@ -34,7 +36,7 @@ class Assignment:
         rows: The decisions, one per variable; None before they are made.
     """
 
-    recipe: tuple[Transform, ...]
+    recipe: tuple[Transform, ...] | Partition
     groups: tuple[Group, ...]
     before: tuple[Transform, ...]
     after: tuple[Transform, ...]
@@ -52,27 +54,31 @@ class Assignment:
         if self.rows is not None and [row["shape"] for row in self.rows] == shapes:
             return
         numbers = resolve(self.groups, variables)
+        chosen = self.recipe.rule(variables) if isinstance(self.recipe, Partition) else [False] * len(variables)
         self.rows = [
-            Row(path=path_of(v), shape=shape, group=number, decays=not self._is_undecayed(v))
-            for v, shape, number in zip(variables, shapes, numbers, strict=True)
+            Row(path=path_of(v), shape=shape, group=number, decays=not self._is_undecayed(v), chosen=is_chosen)
+            for v, shape, number, is_chosen in zip(variables, shapes, numbers, chosen, strict=True)
         ]
 
     def chains(self) -> dict[int, list[Transform]]:
         """Returns the chain of each variable that is trained, by index."""
-        decays: dict[float, AddDecayedWeights] = {}
-        chains = {}
+        filled: dict[tuple[int, float], Transform | None] = {}
+        chains: dict[int, list[Transform]] = {}
         for i, row in enumerate(self.rows or []):
             group = None if row["group"] is None else self.groups[row["group"]]
             if group is not None and group.frozen:
                 continue
             decay = self.weight_decay if group is None or group.weight_decay is None else group.weight_decay
             decay = (decay or 0.0) if row["decays"] else 0.0
-            chain = self._chain(self.recipe if group is None or group.transforms is None else group.transforms)
-            chains[i] = [
-                decays.setdefault(decay, AddDecayedWeights(decay)) if _is_open_decay(transform) else transform
-                for transform in chain
-                if decay or not _is_open_decay(transform)
-            ]
+            own = None if group is None else group.transforms
+            chain: list[Transform | None] = list(self._chain(self._recipes()[row["chosen"]] if own is None else own))
+            for place, transform in enumerate(chain):
+                if transform is not None and transform.takes_decay:
+                    key = (id(transform), decay)
+                    if key not in filled:
+                        filled[key] = transform.with_weight_decay(decay)
+                    chain[place] = filled[key]
+            chains[i] = [transform for transform in chain if transform is not None]
         return chains
 
     def factors(self) -> list[float]:
@@ -85,10 +91,19 @@ class Assignment:
             if not any(isinstance(transform, AddDecayedWeights) for transform in middle):
                 middle.append(self._decay)
             middle.append(self._rate)
-        ends = [i for i, t in enumerate(middle) if isinstance(t, AddDecayedWeights | ScaleByLearningRate)]
+        # `after` acts on what the rate and a decay in front of it will be applied to.
+        end = next((i for i, t in enumerate(middle) if isinstance(t, ScaleByLearningRate)), len(middle))
+        while end and isinstance(middle[end - 1], AddDecayedWeights):
+            end -= 1
         on_direction = [transform for transform in self.after if transform.acts_on == "direction"]
         on_step = [transform for transform in self.after if transform.acts_on == "step"]
-        return [*self.clip, *self.before, *middle[: ends[0]], *on_direction, *middle[ends[0] :], *on_step]
+        return [*self.clip, *self.before, *middle[:end], *on_direction, *middle[end:], *on_step]
+
+    def _recipes(self) -> tuple[Sequence[Transform], Sequence[Transform]]:
+        """Returns the recipe of variables that are not chosen, and of those that are."""
+        if isinstance(self.recipe, Partition):
+            return self.recipe.rest, self.recipe.chosen
+        return self.recipe, self.recipe
 
     def _is_undecayed(self, variable: Any) -> bool:
         return any(re.search(pattern, path_of(variable)) for pattern in self.undecayed)
@@ -96,7 +111,8 @@ class Assignment:
     def __post_init__(self) -> None:
         self._decay = AddDecayedWeights()
         self._rate = ScaleByLearningRate()
-        every = [*self.recipe, *self.before, *self.after]
+        parts = {id(recipe): recipe for recipe in self._recipes()}.values()
+        every = [transform for chain in (*parts, self.before, self.after) for transform in chain]
         for group in self.groups:
             every.extend(group.transforms or ())
         identities = [id(transform) for transform in every]
@@ -107,17 +123,15 @@ class Assignment:
                 f"two after saving and loading. Received: the same {twice[0]} instance twice. To serve all variables, "
                 "put it in `before` or `after`."
             )
-        self._check_decay("weight_decay", self.weight_decay, self.recipe)
+        for recipe in parts:
+            self._check_decay(self.weight_decay, recipe)
         for group in self.groups:
-            chain = self.recipe if group.transforms is None else group.transforms
-            self._check_decay("weight_decay", group.weight_decay, chain)
+            for chain in parts if group.transforms is None else [group.transforms]:
+                self._check_decay(group.weight_decay, chain)
 
-    def _check_decay(self, name: str, weight_decay: float | None, recipe: Sequence[Transform]) -> None:
+    def _check_decay(self, weight_decay: float | None, recipe: Sequence[Transform]) -> None:
         """Refuses a decay that no transform of the chain would take."""
-        if weight_decay is not None and not any(_is_open_decay(transform) for transform in self._chain(recipe)):
+        if weight_decay is not None and not any(transform.takes_decay for transform in self._chain(recipe)):
             advice = "Put `AddDecayedWeights()` without an argument where the decay belongs."
-            raise checks.fail(name, "None for a chain that applies the rate or a decay itself", weight_decay, advice)
-
-
-def _is_open_decay(transform: Transform) -> bool:
-    return isinstance(transform, AddDecayedWeights) and transform.weight_decay is None
+            rule = "None for a chain that applies the rate or a decay itself"
+            raise checks.fail("weight_decay", rule, weight_decay, advice)

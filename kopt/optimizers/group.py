@@ -96,10 +96,18 @@ class Group(Configured):
         return bool(self.match(variable))  # type: ignore[operator]
 
     def get_config(self) -> dict[str, Any]:
-        match = self.match
-        if not isinstance(match, str | SavedMatch) and not _is_registered(match):
-            match = SavedMatch(self.name)  # Keras would warn that a lambda is unsafe to load, and ours is not loaded.
-        return {name: serialized(match if name == "match" else value) for name, value in self.arguments.items()}
+        return {
+            name: serialized_match(value, self.name) if name == "match" else serialized(value)
+            for name, value in self.arguments.items()
+        }
+
+
+def serialized_match(match: Any, name: str | None = None) -> Any:
+    """Returns a pattern or a matching function as JSON can hold it: a function that is not registered, by its name."""
+    if match is not None and not isinstance(match, str | SavedMatch) and not _is_registered(match):
+        # Keras would warn that a lambda is unsafe to load, and ours is not loaded.
+        match = SavedMatch(name or str(getattr(match, "__name__", type(match).__name__)))
+    return serialized(match)
 
 
 def _is_registered(function: Any) -> bool:

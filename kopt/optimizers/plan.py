@@ -15,6 +15,9 @@ from kopt.transforms.transform import State, Tensor
 
 Tensors = Mapping[int, Tensor]
 
+AVERAGED = Slot("is_averaged", shape=())
+"""State of each variable under a transform that averages: 1 while the variable holds the average, 0 in training."""
+
 
 def compute_dtype(dtype: Any) -> str:
     """Returns the dtype of state and arithmetic for a variable: float64 for float64, float32 for all else."""
@@ -35,11 +38,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class SlotKey:
-    """The address of one tensor of state."""
+    """The address of one tensor of state, and whether it is one of the numbers that users are shown."""
 
     stage: int
     variable: int | None
     slot: Slot
+    is_estimate: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,9 @@ class Plan:
             The new values by index, and the new state in the order of `layout`.
         """
         active = [i for i in gradients if i in self.factors]
-        values = {i: ops.cast(params[i], self.dtypes[i]) for i in active}
         updates = {i: ops.cast(gradients[i], self.dtypes[i]) for i in active}
-        new_slots = list(slots)
+        new_slots = self._started(params, slots, t)
+        values = self._in_training({i: ops.cast(params[i], self.dtypes[i]) for i in active}, new_slots)
         for k, stage in enumerate(self.stages):
             members = [i for i in stage.members if i in updates]
             if members:
@@ -125,7 +129,7 @@ class Plan:
         learning_rate: Tensor,
     ) -> None:
         stage = self.stages[k]
-        states = {i: self._state(k, i, slots, values[i], t) for i in members}
+        states = {i: self._state(k, i, slots) for i in members}
         scalars: dict[float, State] = {}
         for factor in dict.fromkeys(self.factors[i] for i in members):
             rate = learning_rate if factor == 1.0 else learning_rate * factor
@@ -136,28 +140,95 @@ class Plan:
                 [updates[i] for i in members],
                 [values[i] for i in members],
                 [states[i] for i in members],
-                self._state(k, None, slots, None, t),
+                self._state(k, None, slots),
                 _tensors(stage.transform.scalars(t, learning_rate)),
             )
             self._store(k, None, own, slots)
-        for i in members:
-            h = scalars[self.factors[i]] | common
-            if self.dtypes[i] != "float32":
-                h = {name: ops.cast(value, self.dtypes[i]) for name, value in h.items()}
-            updates[i], state = stage.transform.update(updates[i], values[i], states[i], h)
-            self._store(k, i, state, slots)
+        for batch in self._batches(stage, members, updates, states):
+            first = batch[0]
+            h = scalars[self.factors[first]] | common
+            if self.dtypes[first] != "float32":
+                h = {name: ops.cast(value, self.dtypes[first]) for name, value in h.items()}
+            results = _updated(stage.transform, [(updates[i], values[i], states[i]) for i in batch], h)
+            for i, (update, state) in zip(batch, results, strict=True):
+                updates[i] = update
+                self._store(k, i, state, slots)
 
-    def _state(self, k: int, i: int | None, slots: Sequence[Tensor], value: Tensor, t: Tensor) -> State:
-        state: State = {}
-        for position in self.positions.get((k, i), ()):
-            slot = self.layout[position].slot
-            tensor = slots[position]
-            state[slot.name] = ops.where(t == 1, value, tensor) if slot.start == "variable" else tensor
-        return state
+    def _batches(
+        self, stage: Stage, members: Sequence[int], updates: Tensors, states: Mapping[int, State]
+    ) -> Iterable[list[int]]:
+        """Returns the variables that one call of `update` serves together: one each, unless the transform batches."""
+        if not stage.transform.batches:
+            return [[i] for i in members]
+        alike: dict[Any, list[int]] = {}
+        for i in members:
+            shapes = (tuple(updates[i].shape), *(tuple(tensor.shape) for tensor in states[i].values()))
+            alike.setdefault((shapes, self.factors[i], self.dtypes[i]), []).append(i)
+        return alike.values()
+
+    def _started(self, params: Tensors, slots: Sequence[Tensor], t: Tensor) -> list[Tensor]:
+        """Returns the state, with copies of the variables at step 1 where a slot starts as one."""
+        started = list(slots)
+        for position, key in enumerate(self.layout):
+            if key.slot.start == "variable" and key.variable is not None and key.variable in params:
+                value = ops.cast(params[key.variable], self.dtypes[key.variable])
+                started[position] = ops.where(t == 1, ops.reshape(value, slots[position].shape), slots[position])
+        return started
+
+    def _in_training(self, values: dict[int, Tensor], slots: list[Tensor]) -> dict[int, Tensor]:
+        """Returns the values to train, and writes state, of variables that hold an average since the last `fit`."""
+        for k in self.averaging:
+            for i in self.stages[k].members:
+                if i in values:
+                    values[i] = self._exchanged(k, i, values[i], slots, to_average=False)
+        return values
+
+    @property
+    def averaging(self) -> list[int]:
+        """The stages whose transform evaluates with other weights than it trains."""
+        return [k for k, stage in enumerate(self.stages) if stage.transform.averages]
+
+    def exchanged(
+        self, params: Tensors, slots: Sequence[Tensor], *, to_average: bool
+    ) -> tuple[dict[int, Tensor], list]:
+        """Returns the weights to evaluate with (or, the other way, those to train with), and the state beside them.
+
+        A variable that is in the wanted state already stays as it is.
+
+        Args:
+            params: Values by index.
+            slots: The state, in the order of `layout`.
+            to_average: Which way.
+        """
+        values = {i: ops.cast(value, self.dtypes[i]) for i, value in params.items() if i in self.factors}
+        new_slots = list(slots)
+        # The last transform of a chain saw the weights last, so that its average is of what the others made.
+        for k in self.averaging if to_average else reversed(self.averaging):
+            for i in self.stages[k].members:
+                if i in values:
+                    values[i] = self._exchanged(k, i, values[i], new_slots, to_average=to_average)
+        return {i: ops.cast(values[i], params[i].dtype) for i in values}, new_slots
+
+    def _exchanged(self, k: int, i: int, value: Tensor, slots: list[Tensor], *, to_average: bool) -> Tensor:
+        transform, state = self.stages[k].transform, self._state(k, i, slots)
+        flag = state.pop(AVERAGED.name)
+        one = ops.ones((), "float32")
+        h = {name: ops.cast(x, self.dtypes[i]) for name, x in _tensors(transform.scalars(one, one)).items()}
+        exchange = transform.to_average if to_average else transform.from_average
+        new_value, new_state = exchange(value, state, h)
+        is_due = ops.equal(flag, 0.0 if to_average else 1.0)
+        new = {name: ops.where(is_due, new_state[name], tensor) for name, tensor in state.items()}
+        self._store(k, i, new | {AVERAGED.name: ops.full_like(flag, 1.0 if to_average else 0.0)}, slots)
+        return ops.where(is_due, new_value, value)
+
+    def _state(self, k: int, i: int | None, slots: Sequence[Tensor]) -> State:
+        return {self.layout[position].slot.name: slots[position] for position in self.positions.get((k, i), ())}
 
     def _store(self, k: int, i: int | None, state: State, slots: list[Tensor]) -> None:
         for position in self.positions.get((k, i), ()):
-            slots[position] = state[self.layout[position].slot.name]
+            name = self.layout[position].slot.name
+            if name in state:
+                slots[position] = state[name]
 
 
 def merged(chains: Mapping[int, Sequence[Transform]]) -> Iterable[Stage]:
@@ -186,8 +257,9 @@ def _holds(chain: Sequence[Transform], transform: Transform) -> bool:
 
 def _stage_layout(k: int, stage: Stage, variables: Sequence[Any]) -> Iterable[SlotKey]:
     for slot in stage.transform.own_slots():
-        yield SlotKey(k, None, slot)
-    per_variable = {i: list(stage.transform.slots(variables[i])) for i in stage.members}
+        yield SlotKey(k, None, slot, slot.name in stage.transform.estimates)
+    flag = [AVERAGED] if stage.transform.averages else []
+    per_variable = {i: [*stage.transform.slots(variables[i]), *flag] for i in stage.members}
     for name in dict.fromkeys(slot.name for slots in per_variable.values() for slot in slots):
         for i, slots in per_variable.items():
             yield from (SlotKey(k, i, slot) for slot in slots if slot.name == name)
@@ -195,3 +267,16 @@ def _stage_layout(k: int, stage: Stage, variables: Sequence[Any]) -> Iterable[Sl
 
 def _tensors(scalars: Mapping[str, Any]) -> State:
     return {name: ops.convert_to_tensor(value, "float32") for name, value in scalars.items()}
+
+
+def _updated(
+    transform: Transform, given: Sequence[tuple[Tensor, Tensor, State]], h: State
+) -> list[tuple[Tensor, State]]:
+    """Returns the new updates and state of variables of one shape, in one call."""
+    if len(given) == 1:
+        return [transform.update(*given[0], h)]
+    updates, values, states = zip(*given, strict=True)
+    together = {name: ops.stack([state[name] for state in states]) for name in states[0]}
+    u, state = transform.update(ops.stack(updates), ops.stack(values), together, h)
+    parts = {name: ops.unstack(tensor, len(given)) for name, tensor in state.items()}
+    return [(x, {name: parts[name][n] for name in parts}) for n, x in enumerate(ops.unstack(u, len(given)))]

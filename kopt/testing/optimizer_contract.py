@@ -26,7 +26,7 @@ class OptimizerContract(ConfigChecks, StepChecks, GroupChecks, TrainingChecks):
     ```
 
     Hyperparameters that are not the defaults find more. The optimizer must take the keywords that every named optimizer
-    takes, `weight_decay` among them. `supports` and `slots_per_variable` (see `StepChecks`) say what
+    takes, `weight_decay` among them. `supports`, `state_of` and `own_state` (see `StepChecks`) say what
     the optimizer promises. Runs of `fit` are shared by the tests of a class: with pytest-xdist, `--dist loadscope`
     keeps them in one process.
     """

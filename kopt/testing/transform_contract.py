@@ -4,7 +4,7 @@ import copy
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -31,15 +31,22 @@ class Inputs:
         dtype: Of updates, values and state: float32 or float64.
         t: The step.
         learning_rate: Of the step.
+        shapes: Of the variables.
     """
 
     def __init__(
-        self, transform: Transform, seed: int = 0, dtype: str = "float32", t: float = 3.0, learning_rate: float = 0.1
+        self,
+        transform: Transform,
+        seed: int = 0,
+        dtype: str = "float32",
+        t: float = 3.0,
+        learning_rate: float = 0.1,
+        shapes: Sequence[tuple[int, ...]] = SHAPES,
     ) -> None:
         self.rng = np.random.default_rng(seed)
-        variables = [keras.Variable(self.draw(shape), dtype=dtype) for shape in SHAPES]
-        self.updates = [ops.convert_to_tensor(self.draw(shape), dtype) for shape in SHAPES]
-        self.params = [ops.convert_to_tensor(self.draw(shape), dtype) for shape in SHAPES]
+        variables = [keras.Variable(self.draw(shape), dtype=dtype) for shape in shapes]
+        self.updates = [ops.convert_to_tensor(self.draw(shape), dtype) for shape in shapes]
+        self.params = [ops.convert_to_tensor(self.draw(shape), dtype) for shape in shapes]
         self.slots = [self.filled(transform.slots(v), tuple(v.shape), dtype) for v in variables]
         self.own = self.filled(transform.own_slots(), (), "float32")
         self.h = scalars_of(transform, t, learning_rate)
@@ -91,7 +98,15 @@ class TransformContract:
         def make(self):
             return lambda **overrides: Mine(**{"beta": 0.9, **overrides})
     ```
+
+    Attributes:
+        shapes: Of the variables that the transform is run on.
     """
+
+    shapes: ClassVar[Sequence[tuple[int, ...]]] = SHAPES
+
+    def _inputs(self, transform: Transform, seed: int = 0, **options: Any) -> Inputs:
+        return Inputs(transform, seed, shapes=self.shapes, **options)
 
     @pytest.fixture
     def make(self) -> MakeTransform:
@@ -104,7 +119,10 @@ class TransformContract:
         revived = type(transform).from_config(copy.deepcopy(config))
         assert revived.get_config() == transform.get_config() == config
         assert vars(revived).keys() == vars(transform).keys()
-        assert flat(step(revived, Inputs(revived)))[0].tolist() == flat(step(transform, Inputs(transform)))[0].tolist()
+        assert (
+            flat(step(revived, self._inputs(revived)))[0].tolist()
+            == flat(step(transform, self._inputs(transform)))[0].tolist()
+        )
 
     def test_keras_serializes_it_by_its_registered_name(self, make: MakeTransform) -> None:
         transform = make()
@@ -119,7 +137,7 @@ class TransformContract:
 
     def test_slots_are_declared_in_full(self, make: MakeTransform) -> None:
         transform = make()
-        for shape in SHAPES:
+        for shape in self.shapes:
             slots = list(transform.slots(keras.Variable(np.zeros(shape, "float32"))))
             self._check_slots(slots)
             assert slots == list(transform.slots(keras.Variable(np.ones(shape, "float32"))))
@@ -155,7 +173,7 @@ class TransformContract:
         if not problems.computes_in(dtype):
             pytest.skip(f"Keras does not compute in {dtype} on this backend as it is set up")
         transform = make()
-        inputs = Inputs(transform, dtype=dtype)
+        inputs = self._inputs(transform, dtype=dtype)
         updates, states, own, extra = step(transform, inputs, dtype)
         for u, old in zip(updates, inputs.updates, strict=True):
             _assert_alike(u, old)
@@ -168,12 +186,12 @@ class TransformContract:
 
     def test_same_inputs_give_same_outputs(self, make: MakeTransform) -> None:
         transform = make()
-        inputs = Inputs(transform)
+        inputs = self._inputs(transform)
         problems.assert_same(flat(step(transform, inputs)), flat(step(transform, inputs)))
 
     def test_inputs_are_not_modified(self, make: MakeTransform) -> None:
         transform = make()
-        inputs, attributes = Inputs(transform), dict(vars(transform))
+        inputs, attributes = self._inputs(transform), dict(vars(transform))
         before, states = inputs.arrays(), [dict(s) for s in (*inputs.slots, inputs.own, inputs.h)]
         step(transform, inputs)
         problems.assert_same(inputs.arrays(), before)
@@ -191,7 +209,7 @@ class TransformContract:
         transform = make()
         if not transform.elementwise:
             pytest.skip("not elementwise, by its own word")
-        inputs = Inputs(transform)
+        inputs = self._inputs(transform)
         updates, states, _, extra = step(transform, inputs)
         joined = {name: _joined([state[name] for state in inputs.slots]) for name in inputs.slots[0]}
         h = inputs.h | extra
@@ -203,7 +221,7 @@ class TransformContract:
 
     def test_vectorized_over_hyperparameters_equals_separate_runs(self, make: MakeTransform) -> None:
         transform = make()
-        runs = [Inputs(transform, seed, t=1.0 + seed, learning_rate=0.1 / (1 + seed)) for seed in range(COPIES)]
+        runs = [self._inputs(transform, seed, t=1.0 + seed, learning_rate=0.1 / (1 + seed)) for seed in range(COPIES)]
         for seed, run in enumerate(runs):  # a rate or a decay is another one in each copy
             run.h = {name: value * (1 - 0.02 * seed) for name, value in run.h.items()}
         trees = [{"u": r.updates, "x": r.params, "slots": r.slots, "own": r.own, "h": r.h} for r in runs]

@@ -4,7 +4,7 @@ from kopt.transforms.adam import ScaleByAdam
 from kopt.transforms.clip import ClipByGlobalNorm, ClipByNorm, ClipByValue
 from kopt.transforms.decay import AddDecayedWeights
 from kopt.transforms.momentum import Momentum
-from kopt.transforms.rate import ScaleByLearningRate
+from kopt.transforms.rate import Scale, ScaleByLearningRate
 from kopt.transforms.rms import ScaleByRms
 from kopt.transforms.transform import Slot, Transform
 
@@ -14,6 +14,7 @@ __all__ = [
     "ClipByNorm",
     "ClipByValue",
     "Momentum",
+    "Scale",
     "ScaleByAdam",
     "ScaleByLearningRate",
     "ScaleByRms",

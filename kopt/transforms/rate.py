@@ -1,7 +1,8 @@
-"""The learning rate, as a part of the chain like any other."""
+"""The learning rate and constant factors, as parts of the chain like any other."""
 
 from typing import Any
 
+from kopt._core import checks
 from kopt._core.configured import register
 from kopt.transforms.transform import State, Tensor, Transform
 
@@ -15,3 +16,24 @@ class ScaleByLearningRate(Transform):
 
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
         return u * h["learning_rate"], slots
+
+
+@register
+class Scale(Transform):
+    """Multiplies the update by a constant: u <- factor u.
+
+    Args:
+        factor: > 0.
+
+    Raises:
+        ValueError: `factor` is not above 0.
+    """
+
+    def __init__(self, factor: float) -> None:
+        self.factor = checks.positive("factor", factor)
+
+    def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
+        return {"factor": self.factor}
+
+    def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
+        return u * h["factor"], slots

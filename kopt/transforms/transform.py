@@ -39,11 +39,18 @@ class Transform(Configured, abc.ABC):
         acts_on: Where `after=[...]` puts the transform in a named optimizer: `"direction"` (before weight decay and the
             learning rate) or `"step"` (what is about to be subtracted from the weights).
         clips: Whether the transform only clips gradients: the monitor reports norms before and after it.
+        batches: Whether `update` may be given several variables of one shape at once, stacked along a new first axis
+            of update, value and state. Matrix methods do: one batched product or decomposition, not many small ones.
+        estimates: Names of own slots that are shown to the user: `optimizer.estimates`, and in TensorBoard.
+        averages: Whether the weights to evaluate with are others than those to train with: see `to_average`.
     """
 
     elementwise: bool = True
     acts_on: Literal["direction", "step"] = "direction"
     clips: bool = False
+    batches: bool = False
+    estimates: tuple[str, ...] = ()
+    averages: bool = False
 
     def slots(self, variable: Any) -> Sequence[Slot]:
         """Returns the state to keep for `variable`, which has `shape`, `dtype` and `path`."""
@@ -78,3 +85,29 @@ class Transform(Configured, abc.ABC):
             slots: The state declared by `slots`, by name.
             h: The scalars of `scalars` and `shared`, by name.
         """
+
+    def with_weight_decay(self, weight_decay: float) -> "Transform | None":
+        """Returns what stands in this transform's place for variables that decay by `weight_decay`; None for nothing.
+
+        Only a transform that says `takes_decay` is asked.
+        """
+        return self
+
+    @property
+    def takes_decay(self) -> bool:
+        """Whether the weight decay of the optimizer, or of the group, is still to be filled in."""
+        return False
+
+    def to_average(self, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
+        """Returns the weights to evaluate with, and the state from which `from_average` finds the way back.
+
+        Args:
+            x: The weights as they are trained.
+            slots: The variable's state.
+            h: The scalars of `scalars`.
+        """
+        return x, slots
+
+    def from_average(self, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
+        """Returns the weights to train with, given those that `to_average` returned, and their state."""
+        return x, slots

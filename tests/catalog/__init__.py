@@ -1,0 +1,16 @@
+"""The tables that tests are crossed over: a new optimizer or schedule adds rows here, not tests elsewhere.
+
+A family is one module with `CASES`, `TRANSFORMS`, and `RULES` and `GOOD` values for arguments that no other family has.
+"""
+
+from catalog import first
+from catalog.case import SHAPES, Case, ScheduleCase, TransformCase
+from catalog.schedules import SCHEDULE_CASES
+
+FAMILIES = [first]
+CASES: list[Case] = [case for family in FAMILIES for case in family.CASES]
+TRANSFORMS: list[TransformCase] = [case for family in FAMILIES for case in family.TRANSFORMS]
+RULES = {name: rule for family in FAMILIES for name, rule in family.RULES.items()}
+GOOD = {name: value for family in FAMILIES for name, value in family.GOOD.items()}
+
+__all__ = ["CASES", "GOOD", "RULES", "SCHEDULE_CASES", "SHAPES", "TRANSFORMS", "Case", "ScheduleCase", "TransformCase"]
