@@ -3,11 +3,22 @@
 A family is one module with `CASES`, `TRANSFORMS`, and `RULES` and `GOOD` values for arguments that no other family has.
 """
 
-from catalog import first
+from typing import Any
+
+from catalog import accumulators, adaptive, first, norms, orthogonal, parameter_free, preconditioned, schedule_free
 from catalog.case import SHAPES, Case, ScheduleCase, TransformCase
 from catalog.schedules import SCHEDULE_CASES
 
-FAMILIES = [first]
+FAMILIES: list[Any] = [
+    first,
+    adaptive,
+    accumulators,
+    norms,
+    parameter_free,
+    orthogonal,
+    preconditioned,
+    schedule_free,
+]
 CASES: list[Case] = [case for family in FAMILIES for case in family.CASES]
 TRANSFORMS: list[TransformCase] = [case for family in FAMILIES for case in family.TRANSFORMS]
 RULES = {name: rule for family in FAMILIES for name, rule in family.RULES.items()}

@@ -1,0 +1,10 @@
+"""Adam and its relatives, element by element."""
+
+from typing import Any
+
+from catalog.case import Case, TransformCase
+
+CASES: list[Case] = []
+TRANSFORMS: list[TransformCase] = []
+RULES: dict[str, Any] = {}
+GOOD: dict[str, Any] = {}

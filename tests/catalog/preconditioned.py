@@ -1,0 +1,10 @@
+"""Methods that precondition with the roots or eigenvectors of gradient statistics."""
+
+from typing import Any
+
+from catalog.case import Case, TransformCase
+
+CASES: list[Case] = []
+TRANSFORMS: list[TransformCase] = []
+RULES: dict[str, Any] = {}
+GOOD: dict[str, Any] = {}

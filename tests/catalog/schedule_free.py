@@ -1,0 +1,10 @@
+"""Schedule-free methods, and L-BFGS."""
+
+from typing import Any
+
+from catalog.case import Case, TransformCase
+
+CASES: list[Case] = []
+TRANSFORMS: list[TransformCase] = []
+RULES: dict[str, Any] = {}
+GOOD: dict[str, Any] = {}
