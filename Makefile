@@ -7,7 +7,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: demo recipes test test-backends test-full lint format benchmark clean help
+.PHONY: demo recipes test test-backends test-full mutants lint format benchmark clean help
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /'
@@ -30,6 +30,9 @@ test-backends: $(VENV)/.installed-test $(VENV)/.installed-jax $(VENV)/.installed
 
 test-full: $(VENV)/.installed-test $(VENV)/.installed-jax $(VENV)/.installed-torch  ## The same with the slow matrix
 	@set -e; for backend in $(BACKENDS); do echo "== $$backend"; KERAS_BACKEND=$$backend $(PYTEST); done
+
+mutants: $(VENV)/.installed-test $(VENV)/.installed-torch  ## Change the mathematics in one place at a time: do the tests notice?
+	KERAS_BACKEND=torch $(BIN)/python tests/mutants.py
 
 lint: $(VENV)/.installed-dev  ## Format, lint, types, floors
 	$(BIN)/ruff format --check .

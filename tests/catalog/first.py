@@ -169,6 +169,23 @@ CASES = [
         supports=frozenset({"independent", "sparse"}),
         state=tensors(2),
     ),
+    # Neither Keras nor optax has a proximal decay.
+    Case(
+        optimizers.Composed,
+        {
+            "transforms": [
+                transforms.Scale(0.4),
+                transforms.Momentum(0.6),
+                transforms.ScaleByLearningRate(),
+                transforms.AddDecayedWeights(proximal=True),
+            ],
+            "learning_rate": 0.05,
+            "weight_decay": 0.9,
+        },
+        lambda transforms, learning_rate, weight_decay: reference.ProximalDecay(
+            reference.After(lambda g: 0.4 * g, reference.SGD(learning_rate, momentum=0.6)), learning_rate, weight_decay
+        ),
+    ),
 ]
 
 TRANSFORMS = [

@@ -131,6 +131,18 @@ class After:
         return self.inner.step(x, self.change(g))
 
 
+@dataclass
+class ProximalDecay:
+    """A step of another reference without decay, then the minimum of decay/2 x^2 + (x - y)^2 / (2 rate) around it."""
+
+    inner: "SGD | RMSprop | Adam | After"
+    learning_rate: float
+    weight_decay: float
+
+    def step(self, x: np.ndarray, g: np.ndarray) -> np.ndarray:
+        return self.inner.step(x, g) / (1 + self.learning_rate * self.weight_decay)
+
+
 def cosine(t: np.ndarray, rate: float, steps: int, alpha: float) -> np.ndarray:
     return rate * (alpha + (1 - alpha) * np.cos(np.pi / 2 * np.minimum(t, steps) / steps) ** 2)
 
