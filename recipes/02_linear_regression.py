@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from console import say_where, show
+
 
 class Method(NamedTuple):
     """One way to descend: an optimizer, a batch size (None: all points) and a number of passes over the data."""
@@ -80,14 +82,12 @@ def fit(method: Method, x: Any, y: Any, run_dir: Path, effort: float) -> dict[st
 
 def report(results: dict[str, dict[str, float]]) -> None:
     """Prints one row per method."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("method", "steps", "slope", "intercept", "mean squared error", "R^2", title="y = 3x + noise")
-    for name, r in results.items():
-        cells = [f"{r['slope']:.3f}", f"{r['intercept']:.3f}", f"{r['mse']:.4f}", f"{r['r2']:.4f}"]
-        table.add_row(name, f"{r['steps']:.0f}", *cells)
-    Console().print(table)
+    columns = ("method", "steps", "slope", "intercept", "mean squared error", "R^2")
+    rows = [
+        (name, f"{r['steps']:.0f}", f"{r['slope']:.3f}", f"{r['intercept']:.3f}", f"{r['mse']:.4f}", f"{r['r2']:.4f}")
+        for name, r in results.items()
+    ]
+    show("y = 3x + noise", columns, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         sys.stdout.write(f"{method.name} ...\n")
         results[method.name] = fit(method, x, y, run_dir, options.effort)
     report(results)
-    sys.stdout.write(f"Logged to {run_dir}\nLook at it with:\n\n    tensorboard --logdir {run_dir}\n\n")
+    say_where(run_dir, run_dir)
     return {"results": results, "run_dir": str(run_dir)}
 
 

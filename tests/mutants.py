@@ -1,7 +1,7 @@
 """Do the tests notice when the mathematics is wrong? `make mutants` changes one thing at a time and runs the judges.
 
-A mutant is one change of an operator, a constant, a function or a branch inside a function of `kopt/transforms` (and any
-further folder that is named). The judges are the tests of this suite that look at mathematics: for each row of the
+A mutant is one change of an operator, a constant, a function or a branch inside a function of `kopt/transforms`, or of
+another folder that is named. The judges are the tests of this suite that look at mathematics: for each row of the
 catalogue that uses the changed module, the parity with float64 NumPy and with the stored paths of torch; for each
 transform of the module, its contract and its argument rules. A mutant that they all pass has to face the parity and
 contract tests in full. What then still lives is a survivor: `mutants_survivors.json` says why, or this script fails.
@@ -211,6 +211,13 @@ def alive(mutant: Mutant) -> Iterator[None]:
         function.__code__ = original
 
 
+def users_of(name: str) -> set[type]:
+    """Returns the public transforms that a module defines, or that are defined in a module which imports it."""
+    public = [kind for kind in vars(importlib.import_module("kopt.transforms")).values() if isinstance(kind, type)]
+    sources = {kind: pathlib.Path(sys.modules[kind.__module__].__file__ or "").read_text() for kind in public}
+    return {kind for kind in public if kind.__module__ == name or f"from {name} import" in sources[kind]}
+
+
 def judges(path: str) -> list[Callable[[], None]]:
     """Returns the quick tests that look at a module, the likeliest to notice first."""
     import catalog
@@ -220,16 +227,7 @@ def judges(path: str) -> list[Callable[[], None]]:
     import test_contract
     import test_parity
 
-    name = module_of(path).__name__
-    users = {
-        kind
-        for kind in vars(importlib.import_module("kopt.transforms")).values()
-        if isinstance(kind, type)
-        and (
-            kind.__module__ == name
-            or name in ast.unparse(ast.parse(pathlib.Path(sys.modules[kind.__module__].__file__ or "").read_text()))
-        )
-    }
+    users = users_of(module_of(path).__name__)
     found: list[Callable[[], None]] = []
     for case in catalog.CASES:
         optimizer = case.make()
@@ -268,7 +266,7 @@ def is_noticed(judge: Callable[[], None]) -> bool:
             judge()
     except pytest.skip.Exception:
         return False
-    except BaseException as error:  # noqa: BLE001 - whatever a mutant raises is a notice
+    except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         return True
@@ -292,12 +290,12 @@ def full_trial(path: str) -> bool:
         return pytest.main([*arguments, str(ROOT / "tests/test_contract.py"), "-k", words]) == 1
 
 
-class TooLong(Exception):
+class TooLongError(Exception):
     """A mutant that hangs is noticed."""
 
 
 def _ring(signum: int, frame: Any) -> None:
-    raise TooLong
+    raise TooLongError
 
 
 def verdict(mutant: Mutant, cache: dict[str, list[Callable[[], None]]]) -> str:
@@ -317,7 +315,7 @@ def verdict(mutant: Mutant, cache: dict[str, list[Callable[[], None]]]) -> str:
                     cache[mutant.path].insert(0, judge)
                     return "killed"
             return "killed late" if full_trial(mutant.path) else "survived"
-    except (TooLong, ValueError):
+    except (TooLongError, ValueError):
         return "killed"
     finally:
         signal.alarm(0)

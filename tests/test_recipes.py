@@ -67,7 +67,9 @@ def test_the_first_run_learns_and_logs(first_run):
 def test_a_wrong_optimizer_lists_the_right_ones(tmp_path):
     result = run("01_first_run.py", "--optimizer", "Adamm", "--log-dir", str(tmp_path))
     assert result.returncode != 0
-    assert "--optimizer must be one of: Adam, AdamW, RMSprop, SGD" in result.stderr
+    listed = re.search(r"--optimizer must be one of: ([\w, ]+)\.", result.stderr)[1].split(", ")
+    assert listed == sorted(listed, key=str.lower)
+    assert {"Adam", "AdamW", "RMSprop", "SGD"} <= set(listed)
     assert "Adamm" in result.stderr
     assert not list(tmp_path.iterdir())
 
@@ -88,3 +90,20 @@ def test_linear_regression_compares_six_methods(tmp_path):
         losses = [event.value for event in train.Scalars("epoch_loss")]
         assert losses[-1] < 0.5 * losses[0]
         assert error < 0.5
+
+
+def test_the_race_compares_optimizers(tmp_path):
+    result = run("03_optimizer_race.py", "--epochs", "1", "--only", "adamw", "sgd", "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    (run_dir,) = tmp_path.iterdir()
+    assert sorted(path.name for path in run_dir.iterdir()) == ["AdamW", "SGD"]
+    for name, size in (("AdamW", 8), ("SGD", 4)):
+        row = re.search(rf"│ {name} +│ +([\d.]+) +│ +([\d.]+) +│ +[\d.]+ +│ +(\d+)", result.stdout)
+        assert row, result.stdout
+        assert float(row[1]) > 0.6
+        assert int(row[3]) == size
+        train = events(run_dir / name / "train")
+        assert steps(train, "batch_loss") == list(range(1, 64))
+        assert steps(train, "gradients/global_norm") == [1, 20, 40, 60]
+    result = run("03_optimizer_race.py", "--only", "adamx", "--log-dir", str(tmp_path))
+    assert "--only must be one of: " in result.stderr
