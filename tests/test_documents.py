@@ -1,0 +1,68 @@
+"""Do the calls that the documents print work as printed, and do the documents mention every optimizer?"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from kopt import callbacks, optimizers, schedules, transforms
+
+ROOT = Path(__file__).parents[1]
+NAMES = {name: getattr(face, name) for face in (transforms, optimizers) for name in face.__all__}
+
+
+def rows(page):
+    """Returns the cells of each table row of a page."""
+    lines = (ROOT / "docs" / page).read_text().splitlines()
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")]
+
+
+def calls(cell):
+    return [code for code in re.findall(r"`([^`]+)`", cell) if "(" in code and not code.endswith("=")]
+
+
+def evaluated(code):
+    import kopt
+
+    steps, rate = 1000, 1e-3
+    names = {**NAMES, "kopt": kopt, "lr": 1e-3, "wd": 0.01, "steps": steps, "rate": rate}
+    names["schedule"] = schedules.Warmup(schedules.CosineDecay(rate, steps), steps // 20)
+    return eval(code, names)
+
+
+CHOICES = [code for row in rows("which-optimizer.md") for code in calls(row[1])]
+REPLACEMENTS = [code for row in rows("coming-from.md") if len(row) == 3 for code in calls(row[1])]
+
+
+@pytest.mark.parametrize("code", [*CHOICES, *REPLACEMENTS])
+def test_printed_calls_work(code):
+    made = evaluated(code)
+    known = optimizers.ComposedOptimizer | schedules.Schedule | callbacks.TensorBoard
+    assert isinstance(made, known) or callable(getattr(made, "on_epoch_end", None))
+
+
+def test_the_tables_are_not_empty():
+    assert len(CHOICES) > 20
+    assert len(REPLACEMENTS) > 30
+
+
+@pytest.mark.parametrize("page", ["which-optimizer.md", "coming-from.md"])
+def test_named_optimizers_exist(page):
+    trees = [ast.parse(code) for row in rows(page) for code in calls(row[1])]
+    called = {node.func.id for tree in trees for node in ast.walk(tree)
+              if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
+    assert called <= set(NAMES)
+
+
+def test_every_argument_of_the_name_table_is_one():
+    table = (ROOT / "docs" / "coming-from.md").read_text().split("## What the arguments are called")[1]
+    named = set(re.findall(r"`(\w+)", " ".join(line.split(" | ")[0] for line in table.splitlines() if "|" in line)))
+    taken = {name for kind in optimizers.__all__ for name in _arguments(getattr(optimizers, kind))}
+    assert named - taken == set()
+
+
+def _arguments(kind):
+    import inspect
+
+    return [*inspect.signature(kind).parameters, *getattr(kind, "keyword_names", ())]
