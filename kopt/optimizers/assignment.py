@@ -68,9 +68,7 @@ class Assignment:
             group = None if row["group"] is None else self.groups[row["group"]]
             if group is not None and group.frozen:
                 continue
-            decay = self.weight_decay if group is None or group.weight_decay is None else group.weight_decay
-            decay = (decay or 0.0) if row["decays"] else 0.0
-            own = None if group is None else group.transforms
+            decay, own = self.decay_of(row), None if group is None else group.transforms
             chain: list[Transform | None] = list(self._chain(self._recipes()[row["chosen"]] if own is None else own))
             for place, transform in enumerate(chain):
                 if transform is not None and transform.takes_decay:
@@ -80,6 +78,12 @@ class Assignment:
                     chain[place] = filled[key]
             chains[i] = [transform for transform in chain if transform is not None]
         return chains
+
+    def decay_of(self, row: Row) -> float:
+        """Returns the weight decay of a variable."""
+        group = None if row["group"] is None else self.groups[row["group"]]
+        decay = self.weight_decay if group is None or group.weight_decay is None else group.weight_decay
+        return (decay or 0.0) if row["decays"] else 0.0
 
     def factors(self) -> list[float]:
         """Returns the factor on the learning rate of each variable."""

@@ -1,5 +1,6 @@
 """The driver: a Keras optimizer that runs chains of transforms and writes what they compute."""
 
+import copy
 import inspect
 import re
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from kopt._backend import Adapter
 from kopt._core import checks
 from kopt._core.configured import Configured, deserialized, serialized
 from kopt.optimizers.assignment import Assignment
+from kopt.optimizers.description import Description, describe
 from kopt.optimizers.group import Group, path_of, serialized_match
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.optimizers.partition import Partition
@@ -131,6 +133,25 @@ class ComposedOptimizer(Configured, Adapter):
                 "`slot_variables` needs the optimizer to be built. Call `optimizer.build(variables)` first."
             )
         return list(self.__dict__["_slots"])
+
+    def describe(self, model: Any) -> Description:
+        """Returns a table of what happens to each variable: group, rate, decay, transforms, bytes of state.
+
+        Args:
+            model: A built model, or a list of variables. The optimizer itself need not be built, and is not.
+
+        Returns:
+            A `Description`: `print` it, or read its `rows`.
+
+        Raises:
+            ValueError: A group matches no variable, or the model has no trainable variables yet.
+        """
+        variables = list(getattr(model, "trainable_variables", model))
+        if not variables:
+            raise checks.fail("model", "a built model with trainable variables", model, "Call it on one batch first.")
+        assignment = copy.copy(self._assignment)
+        assignment.resolve(variables)
+        return describe(assignment, variables, float(ops.convert_to_numpy(self.learning_rate)))
 
     @property
     def estimates(self) -> dict[str, Any]:
