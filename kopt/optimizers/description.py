@@ -46,7 +46,7 @@ class VariableRow:
 class Description:
     """A table of what an optimizer does to each variable: `print` it, or read its `rows`.
 
-    Attributes:
+    Args:
         rows: One per trainable variable, in the model's order.
         shared_bytes: Of state that is kept once for all variables, such as Prodigy's distance.
     """
