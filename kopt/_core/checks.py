@@ -36,6 +36,15 @@ def non_negative(name: str, value: Any, advice: str = "") -> float:
     return number
 
 
+def negative(name: str, value: Any, advice: str = "") -> float:
+    """Returns `value` as a float below 0."""
+    rule = "a finite number < 0"
+    number = _number(name, value, rule, advice)
+    if number >= 0:
+        raise fail(name, rule, value, advice)
+    return number
+
+
 def fraction(name: str, value: Any, advice: str = "", *, one: bool = False) -> float:
     """Returns `value` as a float in [0, 1), or in [0, 1] with `one=True`."""
     rule = f"a number in [0, 1{']' if one else ')'}"

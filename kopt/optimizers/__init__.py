@@ -1,18 +1,29 @@
 """Named optimizers, chains of your own, and groups of variables."""
 
+from kopt.optimizers.adafactor import Adafactor
 from kopt.optimizers.adam import Adam
 from kopt.optimizers.adamw import AdamW
+from kopt.optimizers.came import CAME
 from kopt.optimizers.composed import Composed
 from kopt.optimizers.description import Description
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.group import Group
 from kopt.optimizers.keywords import Keywords
+from kopt.optimizers.lamb import LAMB
+from kopt.optimizers.lars import LARS
+from kopt.optimizers.mars import MARS
 from kopt.optimizers.model_groups import layerwise_decay, no_decay_groups
 from kopt.optimizers.rmsprop import RMSprop
 from kopt.optimizers.sgd import SGD
+from kopt.optimizers.stable_adamw import StableAdamW
 
 __all__ = [
+    "CAME",
+    "LAMB",
+    "LARS",
+    "MARS",
     "SGD",
+    "Adafactor",
     "Adam",
     "AdamW",
     "Composed",
@@ -21,6 +32,7 @@ __all__ = [
     "Group",
     "Keywords",
     "RMSprop",
+    "StableAdamW",
     "layerwise_decay",
     "no_decay_groups",
 ]

@@ -92,7 +92,7 @@ class Assignment:
     def _chain(self, recipe: Sequence[Transform]) -> list[Transform]:
         middle = list(recipe)
         if not any(isinstance(transform, ScaleByLearningRate) for transform in middle):
-            if not any(isinstance(transform, AddDecayedWeights) for transform in middle):
+            if not any(isinstance(transform, AddDecayedWeights) or transform.takes_decay for transform in middle):
                 middle.append(self._decay)
             middle.append(self._rate)
         # `after` acts on what the rate and a decay in front of it will be applied to.

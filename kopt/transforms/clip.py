@@ -1,4 +1,4 @@
-"""Clipping: by value, by the norm of each variable, by the norm of all of them."""
+"""Clipping: by value, by the norm or root mean square of each variable, by the norm of all of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -50,6 +50,36 @@ class ClipByNorm(Transform):
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
         norm = ops.sqrt(ops.sum(ops.square(u)))
         return u * (h["limit"] / ops.maximum(norm, h["limit"])), slots
+
+
+@register
+class ClipByRms(Transform):
+    """Shrinks the update of each variable whose root mean square is above `limit` to that size.
+
+    It is `ClipByNorm` with a limit that grows with the root of the number of elements.
+
+    Args:
+        limit: Largest root mean square, > 0.
+
+    Raises:
+        ValueError: `limit` is not above 0.
+
+    References:
+        Shazeer and Stern 2018, section 6, https://arxiv.org/abs/1804.04235.
+    """
+
+    elementwise = False
+    clips = True
+
+    def __init__(self, limit: float = 1.0) -> None:
+        self.limit = checks.positive("limit", limit)
+
+    def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
+        return {"limit": self.limit}
+
+    def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
+        rms = ops.sqrt(ops.mean(ops.square(u)))
+        return u * (h["limit"] / ops.maximum(rms, h["limit"])), slots
 
 
 @register

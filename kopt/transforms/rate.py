@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from keras import ops
+
 from kopt._core import checks
 from kopt._core.configured import register
 from kopt.transforms.transform import State, Tensor, Transform
@@ -34,6 +36,27 @@ class Scale(Transform):
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
         return {"factor": self.factor}
+
+    def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
+        return u * h["factor"], slots
+
+
+@register
+class RelativeStep(Transform):
+    """Makes of the learning rate behind it the lesser of itself and 1 / sqrt(t).
+
+    ```
+    u <- u / max(1, learning_rate sqrt(t))
+    ```
+
+    A weight decay that stands between the two keeps the whole learning rate.
+
+    References:
+        Shazeer and Stern 2018, section 9, https://arxiv.org/abs/1804.04235.
+    """
+
+    def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
+        return {"factor": 1 / ops.maximum(learning_rate * ops.sqrt(t), 1.0)}
 
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
         return u * h["factor"], slots
