@@ -45,6 +45,15 @@ def negative(name: str, value: Any, advice: str = "") -> float:
     return number
 
 
+def at_least_one(name: str, value: Any, advice: str = "") -> float:
+    """Returns `value` as a float that is 1 or above."""
+    rule = "a finite number >= 1"
+    number = _number(name, value, rule, advice)
+    if number < 1:
+        raise fail(name, rule, value, advice)
+    return number
+
+
 def fraction(name: str, value: Any, advice: str = "", *, one: bool = False) -> float:
     """Returns `value` as a float in [0, 1), or in [0, 1] with `one=True`."""
     rule = f"a number in [0, 1{']' if one else ')'}"

@@ -1,6 +1,8 @@
 """Named optimizers, chains of your own, and groups of variables."""
 
+from kopt.optimizers.adadelta import Adadelta
 from kopt.optimizers.adafactor import Adafactor
+from kopt.optimizers.adagrad import Adagrad
 from kopt.optimizers.adam import Adam
 from kopt.optimizers.adamw import AdamW
 from kopt.optimizers.came import CAME
@@ -11,19 +13,32 @@ from kopt.optimizers.group import Group
 from kopt.optimizers.keywords import Keywords
 from kopt.optimizers.lamb import LAMB
 from kopt.optimizers.lars import LARS
+from kopt.optimizers.lazy_adam import LazyAdam
+from kopt.optimizers.lion import Lion
+from kopt.optimizers.madgrad import MADGRAD
 from kopt.optimizers.mars import MARS
 from kopt.optimizers.model_groups import layerwise_decay, no_decay_groups
+from kopt.optimizers.novograd import NovoGrad
 from kopt.optimizers.rmsprop import RMSprop
+from kopt.optimizers.rprop import Rprop
 from kopt.optimizers.sgd import SGD
+from kopt.optimizers.sgdw import SGDW
+from kopt.optimizers.signum import Signum
+from kopt.optimizers.sm3 import SM3
 from kopt.optimizers.stable_adamw import StableAdamW
 
 __all__ = [
     "CAME",
     "LAMB",
     "LARS",
+    "MADGRAD",
     "MARS",
     "SGD",
+    "SGDW",
+    "SM3",
+    "Adadelta",
     "Adafactor",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Composed",
@@ -31,7 +46,12 @@ __all__ = [
     "Description",
     "Group",
     "Keywords",
+    "LazyAdam",
+    "Lion",
+    "NovoGrad",
     "RMSprop",
+    "Rprop",
+    "Signum",
     "StableAdamW",
     "layerwise_decay",
     "no_decay_groups",

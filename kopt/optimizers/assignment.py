@@ -92,12 +92,12 @@ class Assignment:
     def _chain(self, recipe: Sequence[Transform]) -> list[Transform]:
         middle = list(recipe)
         if not any(isinstance(transform, ScaleByLearningRate) for transform in middle):
-            if not any(isinstance(transform, AddDecayedWeights) or transform.takes_decay for transform in middle):
+            if not any(transform.decays or transform.takes_decay for transform in middle):
                 middle.append(self._decay)
             middle.append(self._rate)
         # `after` acts on what the rate and a decay in front of it will be applied to.
         end = next((i for i, t in enumerate(middle) if isinstance(t, ScaleByLearningRate)), len(middle))
-        while end and isinstance(middle[end - 1], AddDecayedWeights):
+        while end and middle[end - 1].decays:
             end -= 1
         on_direction = [transform for transform in self.after if transform.acts_on == "direction"]
         on_step = [transform for transform in self.after if transform.acts_on == "step"]

@@ -27,21 +27,35 @@ class Partition(NamedTuple):
 
 
 def matrix_rule(match: Match | None) -> Callable[[Sequence[Any]], list[bool]]:
-    """Returns the rule that the argument `matrices` of an optimizer stands for.
+    """Returns the rule that the argument `matrices` of an optimizer stands for; by default `hidden_matrices`."""
+    return _rule("matrices", match, hidden_matrices)
+
+
+def lazy_rule(match: Match | None) -> Callable[[Sequence[Any]], list[bool]]:
+    """Returns the rule that the argument `lazy` of an optimizer stands for; by default `embeddings`."""
+    return _rule("lazy", match, embeddings)
+
+
+def _rule(
+    argument: str, match: Match | None, default: Callable[[Sequence[Any]], list[bool]]
+) -> Callable[[Sequence[Any]], list[bool]]:
+    """Returns the rule that an argument of an optimizer stands for.
 
     Args:
-        match: None for `hidden_matrices`; a regular expression searched in the variables' paths, or a callable
+        argument: Its name.
+        match: None for `default`; a regular expression searched in the variables' paths, or a callable
             `variable -> bool`, for exactly the variables that it matches.
+        default: The rule in place of None.
 
     Raises:
         ValueError: `match` is neither, does not compile, or (at build) picks a variable of fewer than two dimensions.
     """
     if match is None:
-        return hidden_matrices
+        return default
     if isinstance(match, str):
-        pattern = checks.pattern("matrices", match)
+        pattern = checks.pattern(argument, match)
     elif not callable(match):
-        raise checks.fail("matrices", "None, a regular expression or a callable of one variable", match)
+        raise checks.fail(argument, "None, a regular expression or a callable of one variable", match)
 
     def rule(variables: Sequence[Any]) -> list[bool]:
         by_path = isinstance(match, str)
@@ -49,10 +63,19 @@ def matrix_rule(match: Match | None) -> Callable[[Sequence[Any]], list[bool]]:
         flat = [path_of(v) for v, is_chosen in zip(variables, chosen, strict=True) if is_chosen and len(v.shape) < 2]
         if flat:
             rule_in_words = "a rule that picks variables of two or more dimensions"
-            raise checks.fail("matrices", rule_in_words, getattr(match, "__name__", match), f"It picks {flat}.")
+            raise checks.fail(argument, rule_in_words, getattr(match, "__name__", match), f"It picks {flat}.")
         return chosen
 
     return rule
+
+
+def embeddings(variables: Sequence[Any]) -> list[bool]:
+    """Picks the tables of embeddings: two or more dimensions, and `embed` in the path."""
+    return [len(v.shape) >= 2 and _is_embedding(v) for v in variables]
+
+
+def _is_embedding(variable: Any) -> bool:
+    return re.search("embed", path_of(variable), re.IGNORECASE) is not None
 
 
 def hidden_matrices(variables: Sequence[Any]) -> list[bool]:
@@ -61,7 +84,7 @@ def hidden_matrices(variables: Sequence[Any]) -> list[bool]:
     The last kernel is taken for the head: its outputs are classes or targets, not features that a further layer mixes.
     A kernel with one input or one output is a vector and is left out, too.
     """
-    chosen = [len(v.shape) >= 2 and not re.search("embed", path_of(v), re.IGNORECASE) for v in variables]
+    chosen = [len(v.shape) >= 2 and not _is_embedding(v) for v in variables]
     kernels = [i for i, v in enumerate(variables) if chosen[i] and "kernel" in path_of(v).rsplit("/", 1)[-1]]
     if kernels:
         chosen[kernels[-1]] = False

@@ -26,6 +26,8 @@ class AddDecayedWeights(Transform):
         Loshchilov and Hutter 2017, https://arxiv.org/abs/1711.05101; Parikh and Boyd 2014, "Proximal algorithms".
     """
 
+    decays = True
+
     def __init__(self, weight_decay: float | None = None, *, proximal: bool = False) -> None:
         self.weight_decay = checks.optional(checks.non_negative, "weight_decay", weight_decay)
         self.proximal = checks.flag("proximal", proximal)

@@ -60,3 +60,9 @@ class RelativeStep(Transform):
 
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
         return u * h["factor"], slots
+
+
+def inverse_rate(learning_rate: Tensor) -> Tensor:
+    """Returns 1 / learning_rate, and 0 for 0: what turns a step into an update that the rate turns into the step."""
+    is_moving = learning_rate > 0
+    return ops.where(is_moving, 1.0 / ops.where(is_moving, learning_rate, 1.0), 0.0)

@@ -39,6 +39,7 @@ class Transform(Configured, abc.ABC):
         acts_on: Where `after=[...]` puts the transform in a named optimizer: `"direction"` (before weight decay and the
             learning rate) or `"step"` (what is about to be subtracted from the weights).
         clips: Whether the transform only clips gradients: the monitor reports norms before and after it.
+        decays: Whether all that the transform does is weight decay: what acts on the direction stands in front of it.
         batches: Whether `update` may be given several variables of one shape at once, stacked along a new first axis
             of update, value and state. Matrix methods do: one batched product or decomposition, not many small ones.
         estimates: Names of own slots that are shown to the user: `optimizer.estimates`, and in TensorBoard.
@@ -48,6 +49,7 @@ class Transform(Configured, abc.ABC):
     elementwise: bool = True
     acts_on: Literal["direction", "step"] = "direction"
     clips: bool = False
+    decays: bool = False
     batches: bool = False
     estimates: tuple[str, ...] = ()
     averages: bool = False
