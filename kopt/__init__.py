@@ -2,11 +2,15 @@
 
 from kopt import optimizers, schedules, transforms
 
-__all__ = ["callbacks", "optimizers", "schedules", "transforms"]
+__all__ = ["SAM", "callbacks", "optimizers", "schedules", "transforms"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
+    if name == "SAM":
+        from kopt.training import SAM
+
+        return SAM
     # The callbacks need an event writer, which a process that only trains or loads a model need not import.
     if name == "callbacks":
         import importlib

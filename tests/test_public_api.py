@@ -12,9 +12,10 @@ from catalog import CASES
 import kopt
 import kopt.callbacks
 import kopt.testing
+import kopt.training
 
 ROOT = Path(__file__).parents[1]
-ROOMS = [kopt.optimizers, kopt.transforms, kopt.schedules, kopt.callbacks]
+ROOMS = [kopt.optimizers, kopt.transforms, kopt.schedules, kopt.callbacks, kopt.training]
 NAMES = [f"{room.__name__}.{name}" for room in ROOMS for name in room.__all__]
 OPTIMIZERS = [
     value
