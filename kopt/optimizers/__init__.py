@@ -1,10 +1,15 @@
 """Named optimizers, chains of your own, and groups of variables."""
 
+from kopt.optimizers.adabelief import AdaBelief
 from kopt.optimizers.adadelta import Adadelta
 from kopt.optimizers.adafactor import Adafactor
 from kopt.optimizers.adagrad import Adagrad
 from kopt.optimizers.adam import Adam
+from kopt.optimizers.adamax import Adamax
 from kopt.optimizers.adamw import AdamW
+from kopt.optimizers.adan import Adan
+from kopt.optimizers.ademamix import AdEMAMix
+from kopt.optimizers.adopt import ADOPT
 from kopt.optimizers.came import CAME
 from kopt.optimizers.composed import Composed
 from kopt.optimizers.description import Description
@@ -12,13 +17,17 @@ from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.group import Group
 from kopt.optimizers.keywords import Keywords
 from kopt.optimizers.lamb import LAMB
+from kopt.optimizers.laprop import LaProp
 from kopt.optimizers.lars import LARS
 from kopt.optimizers.lazy_adam import LazyAdam
 from kopt.optimizers.lion import Lion
 from kopt.optimizers.madgrad import MADGRAD
 from kopt.optimizers.mars import MARS
 from kopt.optimizers.model_groups import layerwise_decay, no_decay_groups
+from kopt.optimizers.nadam import NAdam
+from kopt.optimizers.nadamw import NAdamW
 from kopt.optimizers.novograd import NovoGrad
+from kopt.optimizers.radam import RAdam
 from kopt.optimizers.rmsprop import RMSprop
 from kopt.optimizers.rprop import Rprop
 from kopt.optimizers.sgd import SGD
@@ -26,8 +35,10 @@ from kopt.optimizers.sgdw import SGDW
 from kopt.optimizers.signum import Signum
 from kopt.optimizers.sm3 import SM3
 from kopt.optimizers.stable_adamw import StableAdamW
+from kopt.optimizers.yogi import Yogi
 
 __all__ = [
+    "ADOPT",
     "CAME",
     "LAMB",
     "LARS",
@@ -36,23 +47,32 @@ __all__ = [
     "SGD",
     "SGDW",
     "SM3",
+    "AdEMAMix",
+    "AdaBelief",
     "Adadelta",
     "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
+    "Adan",
     "Composed",
     "ComposedOptimizer",
     "Description",
     "Group",
     "Keywords",
+    "LaProp",
     "LazyAdam",
     "Lion",
+    "NAdam",
+    "NAdamW",
     "NovoGrad",
+    "RAdam",
     "RMSprop",
     "Rprop",
     "Signum",
     "StableAdamW",
+    "Yogi",
     "layerwise_decay",
     "no_decay_groups",
 ]

@@ -1,14 +1,22 @@
 """Pure parts that optimizers are composed of."""
 
+from kopt.transforms.adabelief import ScaleByBelief
 from kopt.transforms.adadelta import ScaleByAdadelta
 from kopt.transforms.adagrad import ScaleByRss
 from kopt.transforms.adam import ScaleByAdam
+from kopt.transforms.adamax import ScaleByAdamax
+from kopt.transforms.adan import ScaleByAdan
+from kopt.transforms.ademamix import ScaleByAdemamix
+from kopt.transforms.adopt import ScaleByAdopt
 from kopt.transforms.clip import ClipByGlobalNorm, ClipByNorm, ClipByRms, ClipByValue
 from kopt.transforms.decay import AddDecayedWeights
 from kopt.transforms.factored import ScaleByConfidence, ScaleByFactoredRms
+from kopt.transforms.laprop import ScaleByLaprop
 from kopt.transforms.madgrad import ScaleByMadgrad
 from kopt.transforms.momentum import Momentum
+from kopt.transforms.nadam import ScaleByNadam
 from kopt.transforms.novograd import ScaleByNovograd
+from kopt.transforms.radam import ScaleByRadam
 from kopt.transforms.rate import RelativeStep, Scale, ScaleByLearningRate
 from kopt.transforms.rms import ScaleByRms
 from kopt.transforms.rows import SeenRows
@@ -19,6 +27,7 @@ from kopt.transforms.stable import ScaleByStableAdam
 from kopt.transforms.transform import Slot, Transform
 from kopt.transforms.trust import ScaleByParameterRms, TrustRatio
 from kopt.transforms.variance_reduction import VarianceReduction
+from kopt.transforms.yogi import ScaleByYogi
 
 __all__ = [
     "AddDecayedWeights",
@@ -31,19 +40,28 @@ __all__ = [
     "Scale",
     "ScaleByAdadelta",
     "ScaleByAdam",
+    "ScaleByAdamax",
+    "ScaleByAdan",
+    "ScaleByAdemamix",
+    "ScaleByAdopt",
+    "ScaleByBelief",
     "ScaleByConfidence",
     "ScaleByFactoredRms",
+    "ScaleByLaprop",
     "ScaleByLearningRate",
     "ScaleByLion",
     "ScaleByMadgrad",
+    "ScaleByNadam",
     "ScaleByNovograd",
     "ScaleByParameterRms",
+    "ScaleByRadam",
     "ScaleByRms",
     "ScaleByRprop",
     "ScaleByRss",
     "ScaleBySign",
     "ScaleBySm3",
     "ScaleByStableAdam",
+    "ScaleByYogi",
     "SeenRows",
     "Slot",
     "Transform",

@@ -7,7 +7,7 @@ from keras import ops
 
 from kopt._core import checks
 from kopt._core.configured import register
-from kopt._core.numerics import one_minus_power
+from kopt.transforms.moments import moment_scalars
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -60,12 +60,9 @@ class ScaleByAdam(Transform):
         return [Slot(name) for name in names]
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
-        h: dict[str, Any] = {"weight_1": 1 - self.beta_1, "weight_2": 1 - self.beta_2}
-        if not self.bias_correction:
-            return h | {"scale": 1.0, "epsilon": self.epsilon}
-        # m/c1 / (sqrt(v/c2) + eps)  =  (sqrt(c2)/c1) m / (sqrt(v) + sqrt(c2) eps): two passes over memory fewer.
-        root = ops.sqrt(one_minus_power(self.beta_2, t))
-        return h | {"scale": root / one_minus_power(self.beta_1, t), "epsilon": root * self.epsilon}
+        if self.bias_correction:
+            return moment_scalars(self.beta_1, self.beta_2, self.epsilon, t)
+        return {"weight_1": 1 - self.beta_1, "weight_2": 1 - self.beta_2, "scale": 1.0, "epsilon": self.epsilon}
 
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
         m = slots["momentum"] + (u - slots["momentum"]) * h["weight_1"]
