@@ -22,6 +22,7 @@ class Step:
             over replicas, dense; before clipping.
         before: The variables' values before the step.
         after: Their values after it.
+        estimates: What the optimizer, or the inner ones, have estimated by themselves, after the step, by tag.
     """
 
     number: Any
@@ -31,6 +32,7 @@ class Step:
     gradients: list[Any]
     before: list[Any]
     after: list[Any]
+    estimates: dict[str, Any]
 
 
 def innermost(optimizer: Any) -> Any:
@@ -98,6 +100,16 @@ def current_rates(optimizer: Any) -> dict[str, Any]:
     return {"learning_rate": rate} | {f"learning_rate/{name}": rate * factor for name, factor in factors.items()}
 
 
+def current_estimates(optimizer: Any) -> dict[str, Any]:
+    """Returns what the optimizer has estimated so far by tag, as float32 scalars; empty for Keras' optimizers."""
+    inner = innermost(optimizer)
+    several = getattr(inner, "optimizers", None)
+    if several is not None:
+        found = {part.name: getattr(part, "estimates", {}) for part in several}
+        return {f"estimates/{name}/{part}": _scalar(x) for part, own in found.items() for name, x in own.items()}
+    return {f"estimates/{name}": _scalar(value) for name, value in getattr(inner, "estimates", {}).items()}
+
+
 def _scalar(value: Any) -> Any:
     # A copy: where variables are written in place, the step itself may change this one.
     return ops.copy(ops.cast(ops.convert_to_tensor(value), "float32"))
@@ -149,7 +161,7 @@ def watched_apply(
         number, rates, scale = innermost(optimizer).iterations + 1, current_rates(optimizer), loss_scale(optimizer)
         result = original(grads, trainable_variables)
         after = [copy(variable) for variable in kept]
-        observe(Step(number, rates, scale, kept, gradients, before, after))
+        observe(Step(number, rates, scale, kept, gradients, before, after, current_estimates(optimizer)))
         return result
 
     return apply
@@ -168,8 +180,10 @@ def watched_stateless_apply(optimizer: Any, observe: Callable[[Step], None]) -> 
             number, rates = innermost(optimizer).iterations + 1, current_rates(optimizer)
             scale = loss_scale(optimizer)
         new_values, new_state = original(optimizer_variables, grads, trainable_variables)
+        with keras.StatelessScope(state_mapping=list(zip(optimizer.variables, new_state, strict=True))):
+            estimates = current_estimates(optimizer)
         before, after = [trainable_variables[i] for i in kept], [new_values[i] for i in kept]
-        observe(Step(number, rates, scale, [variables[i] for i in kept], gradients, before, after))
+        observe(Step(number, rates, scale, [variables[i] for i in kept], gradients, before, after, estimates))
         return new_values, new_state
 
     return stateless_apply

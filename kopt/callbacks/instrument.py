@@ -117,7 +117,7 @@ class Instrument:
         if not steps:
             return ops.zeros((0,))
         step = steps[-1]
-        scalars = {"step": step.number, **step.learning_rates}
+        scalars = {"step": step.number, **step.learning_rates, **step.estimates}
         if losses:
             scalars["loss/total"] = losses[-1]
         penalties = [

@@ -30,7 +30,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
       (before the step), `updates_norm/<path>`, `update_to_weight/<path>`, and with `gradient_histograms=True` the
       histogram `gradients/<path>`;
     * `learning_rate`, `learning_rate/<group>`, `loss/total` (of the batch; `batch_loss` is the mean since the epoch
-      began), `loss/regularization` (the weights' penalties), `loss_scale`.
+      began), `loss/regularization` (the weights' penalties), `loss_scale`;
+    * `estimates/<name>`: what the optimizer estimates by itself, such as Prodigy's `distance` (after the step).
 
     Paths leave out the model's own name, so that the tags of two runs line up. The x-axis of these is the number of
     optimizer steps; it goes on in a second `fit`. The first logged step compiles a second train function; other steps

@@ -11,8 +11,12 @@ from kopt.optimizers.adan import Adan
 from kopt.optimizers.ademamix import AdEMAMix
 from kopt.optimizers.adopt import ADOPT
 from kopt.optimizers.came import CAME
+from kopt.optimizers.cocob import COCOB
 from kopt.optimizers.composed import Composed
+from kopt.optimizers.dadapt_adam import DAdaptAdam
 from kopt.optimizers.description import Description
+from kopt.optimizers.dog import DoG
+from kopt.optimizers.dowg import DoWG
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.group import Group
 from kopt.optimizers.keywords import Keywords
@@ -27,6 +31,7 @@ from kopt.optimizers.model_groups import layerwise_decay, no_decay_groups
 from kopt.optimizers.nadam import NAdam
 from kopt.optimizers.nadamw import NAdamW
 from kopt.optimizers.novograd import NovoGrad
+from kopt.optimizers.prodigy import Prodigy
 from kopt.optimizers.radam import RAdam
 from kopt.optimizers.rmsprop import RMSprop
 from kopt.optimizers.rprop import Rprop
@@ -40,6 +45,7 @@ from kopt.optimizers.yogi import Yogi
 __all__ = [
     "ADOPT",
     "CAME",
+    "COCOB",
     "LAMB",
     "LARS",
     "MADGRAD",
@@ -58,7 +64,10 @@ __all__ = [
     "Adan",
     "Composed",
     "ComposedOptimizer",
+    "DAdaptAdam",
     "Description",
+    "DoG",
+    "DoWG",
     "Group",
     "Keywords",
     "LaProp",
@@ -67,6 +76,7 @@ __all__ = [
     "NAdam",
     "NAdamW",
     "NovoGrad",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "Rprop",

@@ -10,6 +10,7 @@ from typing import Any
 
 from keras import ops
 
+from kopt.optimizers.rates import Rates
 from kopt.transforms import Slot, Transform
 from kopt.transforms.transform import State, Tensor
 
@@ -101,10 +102,11 @@ class Plan:
         updates = {i: ops.cast(gradients[i], self.dtypes[i]) for i in active}
         new_slots = self._started(params, slots, t)
         values = self._in_training({i: ops.cast(params[i], self.dtypes[i]) for i in active}, new_slots)
+        rates = Rates(self.factors, learning_rate)
         for k, stage in enumerate(self.stages):
             members = [i for i in stage.members if i in updates]
             if members:
-                self._run_stage(k, members, values, updates, new_slots, t, learning_rate)
+                self._run_stage(k, members, values, updates, new_slots, t, rates)
         return {i: ops.cast(values[i] - updates[i], params[i].dtype) for i in active}, new_slots
 
     def clipped(self, gradients: Tensors) -> dict[int, Tensor]:
@@ -115,7 +117,7 @@ class Plan:
             if not stage.transform.clips or any(address[0] == k for address in self.positions):
                 break
             members = [i for i in stage.members if i in updates]
-            self._run_stage(k, members, updates, updates, [], one, one)
+            self._run_stage(k, members, updates, updates, [], one, Rates(self.factors, one))
         return updates
 
     def _run_stage(
@@ -126,14 +128,12 @@ class Plan:
         updates: dict[int, Tensor],
         slots: list[Tensor],
         t: Tensor,
-        learning_rate: Tensor,
+        rates: Rates,
     ) -> None:
         stage = self.stages[k]
         states = {i: self._state(k, i, slots) for i in members}
-        scalars: dict[float, State] = {}
-        for factor in dict.fromkeys(self.factors[i] for i in members):
-            rate = learning_rate if factor == 1.0 else learning_rate * factor
-            scalars[factor] = _tensors(stage.transform.scalars(t, rate))
+        lanes = rates.lanes(members)
+        scalars = {lane: _tensors(stage.transform.scalars(t, rate)) for lane, rate in lanes.items()}
         common: State = {}
         if stage.is_shared:
             common, own = stage.transform.shared(
@@ -141,21 +141,23 @@ class Plan:
                 [values[i] for i in members],
                 [states[i] for i in members],
                 self._state(k, None, slots),
-                _tensors(stage.transform.scalars(t, learning_rate)),
+                _tensors(stage.transform.scalars(t, rates.base)),
             )
             self._store(k, None, own, slots)
-        for batch in self._batches(stage, members, updates, states):
+        for batch in self._batches(stage, members, updates, states, rates):
             first = batch[0]
-            h = scalars[self.factors[first]] | common
+            h = scalars[rates.lane(first)] | common
             if self.dtypes[first] != "float32":
                 h = {name: ops.cast(value, self.dtypes[first]) for name, value in h.items()}
             results = _updated(stage.transform, [(updates[i], values[i], states[i]) for i in batch], h)
             for i, (update, state) in zip(batch, results, strict=True):
                 updates[i] = update
                 self._store(k, i, state, slots)
+        if "rate_factor" in common:
+            rates.multiply(members, common["rate_factor"], k)
 
     def _batches(
-        self, stage: Stage, members: Sequence[int], updates: Tensors, states: Mapping[int, State]
+        self, stage: Stage, members: Sequence[int], updates: Tensors, states: Mapping[int, State], rates: Rates
     ) -> Iterable[list[int]]:
         """Returns the variables that one call of `update` serves together: one each, unless the transform batches."""
         if not stage.transform.batches:
@@ -163,7 +165,7 @@ class Plan:
         alike: dict[Any, list[int]] = {}
         for i in members:
             shapes = (tuple(updates[i].shape), *(tuple(tensor.shape) for tensor in states[i].values()))
-            alike.setdefault((shapes, self.factors[i], self.dtypes[i]), []).append(i)
+            alike.setdefault((shapes, rates.lane(i), self.dtypes[i]), []).append(i)
         return alike.values()
 
     def _started(self, params: Tensors, slots: Sequence[Tensor], t: Tensor) -> list[Tensor]:

@@ -9,13 +9,17 @@ from kopt.transforms.adan import ScaleByAdan
 from kopt.transforms.ademamix import ScaleByAdemamix
 from kopt.transforms.adopt import ScaleByAdopt
 from kopt.transforms.clip import ClipByGlobalNorm, ClipByNorm, ClipByRms, ClipByValue
+from kopt.transforms.cocob import ScaleByCocob
+from kopt.transforms.dadapt import ScaleByDadaptAdam
 from kopt.transforms.decay import AddDecayedWeights
+from kopt.transforms.dog import ScaleByDog, ScaleByDowg
 from kopt.transforms.factored import ScaleByConfidence, ScaleByFactoredRms
 from kopt.transforms.laprop import ScaleByLaprop
 from kopt.transforms.madgrad import ScaleByMadgrad
 from kopt.transforms.momentum import Momentum
 from kopt.transforms.nadam import ScaleByNadam
 from kopt.transforms.novograd import ScaleByNovograd
+from kopt.transforms.prodigy import ScaleByProdigy
 from kopt.transforms.radam import ScaleByRadam
 from kopt.transforms.rate import RelativeStep, Scale, ScaleByLearningRate
 from kopt.transforms.rms import ScaleByRms
@@ -45,7 +49,11 @@ __all__ = [
     "ScaleByAdemamix",
     "ScaleByAdopt",
     "ScaleByBelief",
+    "ScaleByCocob",
     "ScaleByConfidence",
+    "ScaleByDadaptAdam",
+    "ScaleByDog",
+    "ScaleByDowg",
     "ScaleByFactoredRms",
     "ScaleByLaprop",
     "ScaleByLearningRate",
@@ -54,6 +62,7 @@ __all__ = [
     "ScaleByNadam",
     "ScaleByNovograd",
     "ScaleByParameterRms",
+    "ScaleByProdigy",
     "ScaleByRadam",
     "ScaleByRms",
     "ScaleByRprop",

@@ -74,7 +74,11 @@ class Transform(Configured, abc.ABC):
     def shared(
         self, updates: Sequence[Tensor], params: Sequence[Tensor], slots: Sequence[State], own: State, h: State
     ) -> tuple[State, State]:
-        """Looks at all the variables at once; returns further scalars for `update` and the new own state."""
+        """Looks at all the variables at once; returns further scalars for `update` and the new own state.
+
+        A scalar named `"rate_factor"` is an estimate of the learning rate: for these variables, the rate of all later
+        transforms is multiplied by it, weight decay in front of the rate included.
+        """
         return {}, own
 
     @abc.abstractmethod
