@@ -40,6 +40,10 @@ def several():
     return keras.optimizers.MultiOptimizer(by_path)
 
 
+def estimating():
+    return optimizers.Prodigy(d0=1e-3, weight_decay=0.1)
+
+
 def cosine():
     return keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.05, 8))
 
@@ -135,6 +139,7 @@ ROWS = [
     Training("kopt", kopt_optimizer("Adam")),
     Training("kopt-groups", grouped, tags=frozenset({"learning_rate/slow"}), fast=True),
     Training("kopt-clip-before", clipped_first),
+    Training("kopt-estimates", estimating, tags=frozenset({"estimates/distance"})),
     Training("eager", compile={"run_eagerly": True}),
     Training("jit", compile={"jit_compile": True}),
     Training("no-jit", compile={"jit_compile": False}),
