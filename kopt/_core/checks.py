@@ -71,6 +71,25 @@ def count(name: str, value: Any, least: int = 1, advice: str = "") -> int:
     return int(value)
 
 
+def choice(name: str, value: Any, options: Iterable[str]) -> str:
+    """Returns `value`, which is one of the strings in `options`."""
+    names = list(options)
+    if not isinstance(value, str) or value not in names:
+        raise fail(name, f"one of {', '.join(map(repr, names))}", value)
+    return value
+
+
+def triple(name: str, value: Any) -> tuple[float, float, float]:
+    """Returns `value` as a tuple of three floats."""
+    rule = "a list of three finite numbers"
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise fail(name, rule, value)
+    for number in value:
+        if isinstance(number, bool) or not isinstance(number, numbers.Real) or not math.isfinite(number):
+            raise fail(name, rule, value)
+    return float(value[0]), float(value[1]), float(value[2])
+
+
 def flag(name: str, value: Any) -> bool:
     """Returns `value`, which is True or False."""
     if not isinstance(value, bool):

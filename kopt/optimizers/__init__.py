@@ -28,6 +28,7 @@ from kopt.optimizers.lion import Lion
 from kopt.optimizers.madgrad import MADGRAD
 from kopt.optimizers.mars import MARS
 from kopt.optimizers.model_groups import layerwise_decay, no_decay_groups
+from kopt.optimizers.muon import Muon
 from kopt.optimizers.nadam import NAdam
 from kopt.optimizers.nadamw import NAdamW
 from kopt.optimizers.novograd import NovoGrad
@@ -35,6 +36,7 @@ from kopt.optimizers.prodigy import Prodigy
 from kopt.optimizers.radam import RAdam
 from kopt.optimizers.rmsprop import RMSprop
 from kopt.optimizers.rprop import Rprop
+from kopt.optimizers.scion import Scion
 from kopt.optimizers.sgd import SGD
 from kopt.optimizers.sgdw import SGDW
 from kopt.optimizers.signum import Signum
@@ -73,6 +75,7 @@ __all__ = [
     "LaProp",
     "LazyAdam",
     "Lion",
+    "Muon",
     "NAdam",
     "NAdamW",
     "NovoGrad",
@@ -80,6 +83,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "Scion",
     "Signum",
     "StableAdamW",
     "Yogi",

@@ -19,6 +19,7 @@ from kopt.transforms.madgrad import ScaleByMadgrad
 from kopt.transforms.momentum import Momentum
 from kopt.transforms.nadam import ScaleByNadam
 from kopt.transforms.novograd import ScaleByNovograd
+from kopt.transforms.orthogonal import OrthogonalizedMomentum
 from kopt.transforms.prodigy import ScaleByProdigy
 from kopt.transforms.radam import ScaleByRadam
 from kopt.transforms.rate import RelativeStep, Scale, ScaleByLearningRate
@@ -26,6 +27,7 @@ from kopt.transforms.rms import ScaleByRms
 from kopt.transforms.rows import SeenRows
 from kopt.transforms.rprop import ScaleByRprop
 from kopt.transforms.sign import ScaleByLion, ScaleBySign
+from kopt.transforms.signed import SignedMomentum
 from kopt.transforms.sm3 import ScaleBySm3
 from kopt.transforms.stable import ScaleByStableAdam
 from kopt.transforms.transform import Slot, Transform
@@ -40,6 +42,7 @@ __all__ = [
     "ClipByRms",
     "ClipByValue",
     "Momentum",
+    "OrthogonalizedMomentum",
     "RelativeStep",
     "Scale",
     "ScaleByAdadelta",
@@ -72,6 +75,7 @@ __all__ = [
     "ScaleByStableAdam",
     "ScaleByYogi",
     "SeenRows",
+    "SignedMomentum",
     "Slot",
     "Transform",
     "TrustRatio",
