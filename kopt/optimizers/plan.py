@@ -278,7 +278,9 @@ def _updated(
     if len(given) == 1:
         return [transform.update(*given[0], h)]
     updates, values, states = zip(*given, strict=True)
-    together = {name: ops.stack([state[name] for state in states]) for name in states[0]}
+    # The cast is to the dtype that they have: on TensorFlow it makes tensors of Keras' variables, which do not stack.
+    dtype = updates[0].dtype
+    together = {name: ops.stack([ops.cast(state[name], dtype) for state in states]) for name in states[0]}
     u, state = transform.update(ops.stack(updates), ops.stack(values), together, h)
     parts = {name: ops.unstack(tensor, len(given)) for name, tensor in state.items()}
     return [(x, {name: parts[name][n] for name in parts}) for n, x in enumerate(ops.unstack(u, len(given)))]
