@@ -65,6 +65,95 @@ class KerasAdam:
         self.inner.apply(gradients, variables)
 
 
+def _optax_schedule_free(
+    base: Any, learning_rate: float, beta: float, warmup_steps: int, weight_power: float, weight_decay: float
+) -> Any:
+    """Returns optax' wrapper; `optax.contrib.schedule_free_*` would show the base a warm-up that is one step late."""
+    import optax
+
+    def rate(t: Any) -> Any:
+        return optax.linear_schedule(0.0, learning_rate, warmup_steps)(t) if warmup_steps else learning_rate
+
+    chain = optax.chain(
+        base, optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(lambda count: rate(count + 1))
+    )
+    return optax.contrib.schedule_free(chain, rate if warmup_steps else learning_rate, beta, weight_power)
+
+
+def optax_schedule_free_sgd(
+    learning_rate: float,
+    momentum: float,
+    warmup_steps: int = 0,
+    weight_power: float = 2.0,
+    weight_decay: float = 0.0,
+) -> Any:
+    import optax
+
+    if not warmup_steps:
+        return optax.contrib.schedule_free_sgd(
+            learning_rate, b1=momentum, weight_decay=weight_decay, weight_lr_power=weight_power
+        )
+    return _optax_schedule_free(optax.identity(), learning_rate, momentum, warmup_steps, weight_power, weight_decay)
+
+
+def optax_schedule_free_adamw(
+    learning_rate: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    warmup_steps: int = 0,
+    weight_power: float = 2.0,
+    weight_decay: float = 0.0,
+) -> Any:
+    import optax
+
+    if not warmup_steps:
+        return optax.contrib.schedule_free_adamw(
+            learning_rate, None, beta_1, beta_2, epsilon, weight_decay, weight_lr_power=weight_power
+        )
+    base = optax.scale_by_rms(beta_2, epsilon, eps_in_sqrt=False, bias_correction=True)
+    return _optax_schedule_free(base, learning_rate, beta_1, warmup_steps, weight_power, weight_decay)
+
+
+def torch_schedule_free_sgd(
+    parameters: Any,
+    learning_rate: float,
+    momentum: float,
+    step_power: float = 0.0,
+    weight_power: float = 2.0,
+    **rest: Any,
+) -> Any:
+    from pytorch_optimizer import ScheduleFreeSGD
+
+    return ScheduleFreeSGD(
+        parameters, learning_rate, momentum, r=step_power, weight_lr_power=weight_power, foreach=False, **rest
+    )
+
+
+def torch_schedule_free_adamw(
+    parameters: Any,
+    learning_rate: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    step_power: float = 0.0,
+    weight_power: float = 2.0,
+    **rest: Any,
+) -> Any:
+    from pytorch_optimizer import ScheduleFreeAdamW
+
+    return ScheduleFreeAdamW(
+        parameters,
+        learning_rate,
+        (beta_1, beta_2),
+        eps=epsilon,
+        r=step_power,
+        weight_lr_power=weight_power,
+        foreach=False,
+        **rest,
+    )
+
+
 def optax_clip_momentum(transforms: Any, weight_decay: float, learning_rate: float) -> Any:
     import optax
 

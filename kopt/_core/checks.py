@@ -54,11 +54,11 @@ def at_least_one(name: str, value: Any, advice: str = "") -> float:
     return number
 
 
-def fraction(name: str, value: Any, advice: str = "", *, one: bool = False) -> float:
-    """Returns `value` as a float in [0, 1), or in [0, 1] with `one=True`."""
-    rule = f"a number in [0, 1{']' if one else ')'}"
+def fraction(name: str, value: Any, advice: str = "", *, zero: bool = True, one: bool = False) -> float:
+    """Returns `value` as a float in [0, 1); without 0 if `zero=False`, with 1 if `one=True`."""
+    rule = f"a number in {'[' if zero else '('}0, 1{']' if one else ')'}"
     number = _number(name, value, rule, advice)
-    if not (0 <= number < 1 or (one and number == 1)):
+    if not (0 < number < 1 or (zero and number == 0) or (one and number == 1)):
         raise fail(name, rule, value, advice)
     return number
 

@@ -1,5 +1,6 @@
-"""Callbacks that look at a training run and leave it as it is."""
+"""Callbacks that look at a training run and leave what it learns as it is."""
 
+from kopt.callbacks.averaged_weights import AveragedWeights
 from kopt.callbacks.tensorboard import TensorBoard
 
-__all__ = ["TensorBoard"]
+__all__ = ["AveragedWeights", "TensorBoard"]

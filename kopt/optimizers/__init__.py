@@ -36,6 +36,8 @@ from kopt.optimizers.prodigy import Prodigy
 from kopt.optimizers.radam import RAdam
 from kopt.optimizers.rmsprop import RMSprop
 from kopt.optimizers.rprop import Rprop
+from kopt.optimizers.schedule_free_adamw import ScheduleFreeAdamW
+from kopt.optimizers.schedule_free_sgd import ScheduleFreeSGD
 from kopt.optimizers.scion import Scion
 from kopt.optimizers.sgd import SGD
 from kopt.optimizers.sgdw import SGDW
@@ -83,6 +85,8 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Scion",
     "Signum",
     "StableAdamW",

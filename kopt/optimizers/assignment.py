@@ -89,12 +89,18 @@ class Assignment:
         """Returns the factor on the learning rate of each variable."""
         return [1.0 if row["group"] is None else self.groups[row["group"]].learning_rate for row in self.rows or []]
 
+    def transforms(self) -> list[Transform]:
+        """Returns every transform that was given."""
+        parts = {id(recipe): recipe for recipe in self._recipes()}.values()
+        chains = [*parts, self.before, self.after, *(group.transforms or () for group in self.groups)]
+        return [transform for chain in chains for transform in chain]
+
     def _chain(self, recipe: Sequence[Transform]) -> list[Transform]:
         middle = list(recipe)
         if not any(isinstance(transform, ScaleByLearningRate) for transform in middle):
-            if not any(transform.decays or transform.takes_decay for transform in middle):
-                middle.append(self._decay)
-            middle.append(self._rate)
+            end = next((i for i, transform in enumerate(middle) if transform.acts_on == "step"), len(middle))
+            has_decay = any(transform.decays or transform.takes_decay for transform in middle)
+            middle[end:end] = [self._rate] if has_decay else [self._decay, self._rate]
         # `after` acts on what the rate and a decay in front of it will be applied to.
         end = next((i for i, t in enumerate(middle) if isinstance(t, ScaleByLearningRate)), len(middle))
         while end and middle[end - 1].decays:
@@ -116,9 +122,7 @@ class Assignment:
         self._decay = AddDecayedWeights()
         self._rate = ScaleByLearningRate()
         parts = {id(recipe): recipe for recipe in self._recipes()}.values()
-        every = [transform for chain in (*parts, self.before, self.after) for transform in chain]
-        for group in self.groups:
-            every.extend(group.transforms or ())
+        every = self.transforms()
         identities = [id(transform) for transform in every]
         twice = [type(transform).__name__ for transform in every if identities.count(id(transform)) > 1]
         if twice:

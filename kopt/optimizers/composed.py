@@ -22,7 +22,8 @@ class Composed(ComposedOptimizer):
 
     Args:
         transforms: In order; the first gets the gradient, what leaves the last is subtracted from the weights. Weight
-            decay and learning rate are added at the end unless `ScaleByLearningRate` is in the list.
+            decay and learning rate are added at the end, or before the first that acts on the step, unless
+            `ScaleByLearningRate` is in the list.
         learning_rate: A number >= 0, a schedule, or a callable without arguments.
         **keywords: Those of every optimizer: see `ComposedOptimizer`.
 

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -13,17 +14,13 @@ from kopt._backend import Adapter
 from kopt._core import checks
 from kopt._core.configured import Configured, deserialized, serialized
 from kopt.optimizers.assignment import Assignment
+from kopt.optimizers.averaging import Replaced, exchange, restore
 from kopt.optimizers.description import Description, describe
 from kopt.optimizers.group import Group, path_of, serialized_match
-from kopt.optimizers.keywords import Keywords, LearningRate
+from kopt.optimizers.keywords import Keywords, LearningRate, checked_rate, clipping
 from kopt.optimizers.partition import Partition
 from kopt.optimizers.plan import Plan, compute_dtype
-from kopt.transforms import (
-    ClipByGlobalNorm,
-    ClipByNorm,
-    ClipByValue,
-    Transform,
-)
+from kopt.transforms import Transform
 
 
 class ComposedOptimizer(Configured, Adapter):
@@ -84,7 +81,7 @@ class ComposedOptimizer(Configured, Adapter):
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
     ) -> None:
-        clip = _clipping(clipnorm, clipvalue, global_clipnorm)
+        clip = clipping(clipnorm, clipvalue, global_clipnorm)
         assignment = Assignment(
             recipe=recipe if isinstance(recipe, Partition) else checks.instances("transforms", recipe, Transform),
             groups=checks.instances("groups", groups or (), Group),
@@ -100,7 +97,7 @@ class ComposedOptimizer(Configured, Adapter):
         if gradient_accumulation_steps is not None:
             checks.count("gradient_accumulation_steps", gradient_accumulation_steps, least=2)
         super().__init__(
-            learning_rate=_checked_rate(learning_rate),
+            learning_rate=checked_rate(learning_rate),
             name=name or type(self).__name__.lower(),
             weight_decay=assignment.weight_decay,
             clipnorm=clipnorm,
@@ -173,31 +170,36 @@ class ComposedOptimizer(Configured, Adapter):
     @property
     def averages(self) -> bool:
         """Whether the optimizer evaluates with other weights than it trains, as the schedule-free ones do."""
-        return self.built and bool(self._plan.averaging)
+        return any(transform.averages for transform in self._assignment.transforms())
 
-    def to_average(self) -> None:
+    def to_average(self) -> Replaced | None:
         """Puts the weights to evaluate with into the model, if there are any and they are not there yet.
 
         `fit` does so when it ends. The next step finds the way back by itself, and `from_average` does it before.
+
+        Returns:
+            What `from_average` needs to go back without rounding.
         """
-        self._exchange(to_average=True)
+        if not self._is_exchangeable():
+            return None
+        return exchange(self._plan, self._trainable_variables, self.slot_variables, to_average=True)
 
-    def from_average(self) -> None:
-        """Puts the weights to train with back into the model, after `to_average`."""
-        self._exchange(to_average=False)
+    def from_average(self, replaced: Replaced | None = None) -> None:
+        """Puts the weights to train with back into the model, after `to_average`.
 
-    def _exchange(self, *, to_average: bool) -> None:
-        if not self.averages or not int(ops.convert_to_numpy(self.iterations)):
+        Args:
+            replaced: What `to_average` returned; without it, the weights are computed, to within rounding.
+        """
+        if not self._is_exchangeable():
             return
-        variables = self._trainable_variables
-        params = {i: ops.convert_to_tensor(variable) for i, variable in enumerate(variables)}
-        slots = [ops.convert_to_tensor(slot) for slot in self.slot_variables]
-        new, new_slots = self._plan.exchanged(params, slots, to_average=to_average)
-        for variable, value in [
-            *((variables[i], new[i]) for i in new),
-            *zip(self.slot_variables, new_slots, strict=True),
-        ]:
-            variable.assign(value)
+        if replaced is None:
+            exchange(self._plan, self._trainable_variables, self.slot_variables, to_average=False)
+        else:
+            restore(self._plan, self._trainable_variables, self.slot_variables, replaced)
+
+    def _is_exchangeable(self) -> bool:
+        """Returns whether there are averages, and a step has been taken: state that copies weights starts there."""
+        return self.built and bool(self._plan.averaging) and int(ops.convert_to_numpy(self.iterations)) > 0
 
     def finalize_variable_values(self, var_list: Any) -> None:
         """Leaves the weights to evaluate with in the model; Keras calls it when `fit` ends."""
@@ -218,6 +220,12 @@ class ComposedOptimizer(Configured, Adapter):
             if not self._overwrite_variable_with_gradient(variables[i])
         }
         plan = Plan.of(trained, variables, self._assignment.factors())
+        if self.use_ema and plan.averaging:
+            warnings.warn(
+                f"`use_ema` averages the weights that {type(self).__name__} trains with, and puts that average into "
+                "the model when `fit` ends, in place of the optimizer's own. Leave it out.",
+                stacklevel=2,
+            )
         self.__dict__["_plan"] = plan
         self.__dict__["_slots"] = [self._new_slot(plan, key, variables) for key in plan.layout]
 
@@ -376,22 +384,3 @@ class ComposedOptimizer(Configured, Adapter):
             optimizer._assignment.undecayed = list(saved["undecayed"])
             optimizer._assignment.rows = saved["rows"]
         return optimizer
-
-
-def _clipping(clipnorm: float | None, clipvalue: float | None, global_clipnorm: float | None) -> tuple[Transform, ...]:
-    limits = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
-    kinds: dict[str, Any] = {"clipnorm": ClipByNorm, "clipvalue": ClipByValue, "global_clipnorm": ClipByGlobalNorm}
-    given = {name: checks.positive(name, limit) for name, limit in limits.items() if limit is not None}
-    if len(given) > 1:
-        raise ValueError(f"Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set. Received: {given}.")
-    return tuple(kinds[name](limit) for name, limit in given.items())
-
-
-def _checked_rate(learning_rate: Any) -> Any:
-    if isinstance(learning_rate, type):
-        raise checks.fail(
-            "learning_rate", "an instance of a schedule", learning_rate, f"Call it: {learning_rate.__name__}(...)."
-        )
-    if callable(learning_rate):
-        return learning_rate
-    return checks.non_negative("learning_rate", learning_rate)

@@ -179,7 +179,7 @@ class Plan:
 
     def _in_training(self, values: dict[int, Tensor], slots: list[Tensor]) -> dict[int, Tensor]:
         """Returns the values to train, and writes state, of variables that hold an average since the last `fit`."""
-        for k in self.averaging:
+        for k in reversed(self.averaging):
             for i in self.stages[k].members:
                 if i in values:
                     values[i] = self._exchanged(k, i, values[i], slots, to_average=False)
@@ -219,7 +219,8 @@ class Plan:
         exchange = transform.to_average if to_average else transform.from_average
         new_value, new_state = exchange(value, state, h)
         is_due = ops.equal(flag, 0.0 if to_average else 1.0)
-        new = {name: ops.where(is_due, new_state[name], tensor) for name, tensor in state.items()}
+        changed = {name: tensor for name, tensor in new_state.items() if tensor is not state[name]}
+        new = {name: ops.where(is_due, tensor, state[name]) for name, tensor in changed.items()}
         self._store(k, i, new | {AVERAGED.name: ops.full_like(flag, 1.0 if to_average else 0.0)}, slots)
         return ops.where(is_due, new_value, value)
 

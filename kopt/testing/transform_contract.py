@@ -83,7 +83,8 @@ def step(transform: Transform, inputs: Inputs, dtype: str = "float32") -> tuple[
 def flat(result: tuple[list[Any], list[State], State, State]) -> list[np.ndarray]:
     """Returns all the numbers that `step` returned."""
     updates, states, own, _ = result
-    tensors = [*updates, *(state[name] for state in states for name in sorted(state)), *own.values()]
+    # Sorted: JAX hands dictionaries back in the order of their keys.
+    tensors = [*updates, *(state[name] for state in (*states, own) for name in sorted(state))]
     return [np.array(ops.convert_to_numpy(x)) for x in tensors]
 
 

@@ -26,6 +26,7 @@ from kopt.transforms.rate import RelativeStep, Scale, ScaleByLearningRate
 from kopt.transforms.rms import ScaleByRms
 from kopt.transforms.rows import SeenRows
 from kopt.transforms.rprop import ScaleByRprop
+from kopt.transforms.schedule_free import ScheduleFree
 from kopt.transforms.sign import ScaleByLion, ScaleBySign
 from kopt.transforms.signed import SignedMomentum
 from kopt.transforms.sm3 import ScaleBySm3
@@ -74,6 +75,7 @@ __all__ = [
     "ScaleBySm3",
     "ScaleByStableAdam",
     "ScaleByYogi",
+    "ScheduleFree",
     "SeenRows",
     "SignedMomentum",
     "Slot",

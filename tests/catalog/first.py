@@ -222,6 +222,8 @@ TRANSFORMS = [
         [
             lambda k: transforms.ScaleByRms(k / 8, 1e-3 * (k + 1)),
             lambda k: transforms.ScaleByRms(k / 8, 1e-3 * (k + 1), centered=True),
+            lambda k: transforms.ScaleByRms(k / 8, 1e-3 * (k + 1), epsilon_outside=True, bias_correction=True),
+            lambda k: transforms.ScaleByRms(k / 8, 1e-3 * (k + 1), centered=True, bias_correction=True),
         ],
     ),
 ]
@@ -250,6 +252,7 @@ RULES = {
     "limit": POSITIVE,
     "loss_scale_factor": POSITIVE,
     "momentum": FRACTION,
+    "epsilon_outside": FLAG,
     "factor": POSITIVE,
     "nesterov": FLAG,
     "proximal": FLAG,

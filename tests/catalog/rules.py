@@ -6,6 +6,7 @@ NAN, INF = math.nan, math.inf
 NON_NEGATIVE = ("a finite number >= 0", [-0.1, NAN, INF, -INF, True, "0.1", [0.1], 1j])
 POSITIVE = ("a finite number > 0", [0, -0.1, NAN, INF, True, "0.1", [0.1]])
 FRACTION = ("a number in [0, 1)", [-0.1, 1, 1.5, NAN, INF, True, "0.5", None])
+FRACTION_WITHOUT_ZERO = ("a number in (0, 1)", [0, -0.1, 1, NAN, True, "0.5", None])
 FRACTION_OR_ONE = ("a number in [0, 1]", [-0.1, 1.1, NAN, True, "0.5", None])
 AT_LEAST_ONE = ("a finite number >= 1", [0.9, 0, -1, NAN, INF, True, "2", None])
 COUNT = ("an integer >= 1", [0, -1, 2.0, NAN, True, "3"])

@@ -1,10 +1,99 @@
-"""Schedule-free methods, and L-BFGS."""
+"""Optimizers without schedules, and the full-batch method."""
 
 from typing import Any
 
-from catalog.case import Case, TransformCase
+import oracles
+import references.schedule_free as reference
 
-CASES: list[Case] = []
-TRANSFORMS: list[TransformCase] = []
-RULES: dict[str, Any] = {}
+from catalog.case import Case, TransformCase, tensors
+from catalog.rules import FRACTION_WITHOUT_ZERO, NON_NEGATIVE
+from kopt import optimizers, transforms
+
+SGD_ORACLES = {"optax": oracles.optax_schedule_free_sgd, "torch": oracles.torch_schedule_free_sgd}
+ADAMW_ORACLES = {"optax": oracles.optax_schedule_free_adamw, "torch": oracles.torch_schedule_free_adamw}
+# What is kept for all variables together: the sum of weights, and the largest rate. For each: whether it is averaged.
+OWN_STATE = 2
+
+CASES: list[Case] = [
+    Case(
+        optimizers.ScheduleFreeSGD,
+        {"learning_rate": 0.05, "momentum": 0.7},
+        reference.ScheduleFreeSGD,
+        SGD_ORACLES,
+        state=tensors(1, 1),
+        own_state=OWN_STATE,
+    ),
+    Case(
+        optimizers.ScheduleFreeSGD,
+        {"learning_rate": 0.04, "momentum": 0.8, "warmup_steps": 6, "weight_power": 1.5, "weight_decay": 0.3},
+        reference.ScheduleFreeSGD,
+        SGD_ORACLES,
+        state=tensors(1, 1),
+        own_state=OWN_STATE,
+    ),
+    # optax has no power of the step.
+    Case(
+        optimizers.ScheduleFreeSGD,
+        {"learning_rate": 0.03, "momentum": 0.6, "warmup_steps": 9, "weight_power": 1.0, "step_power": 1.5},
+        reference.ScheduleFreeSGD,
+        {"torch": oracles.torch_schedule_free_sgd},
+        state=tensors(1, 1),
+        own_state=OWN_STATE,
+    ),
+    Case(
+        optimizers.ScheduleFreeAdamW,
+        {"learning_rate": 0.03, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3},
+        reference.ScheduleFreeAdamW,
+        ADAMW_ORACLES,
+        state=tensors(2, 1),
+        own_state=OWN_STATE,
+    ),
+    Case(
+        optimizers.ScheduleFreeAdamW,
+        {
+            "learning_rate": 0.05,
+            "beta_1": 0.7,
+            "beta_2": 0.9,
+            "epsilon": 1e-2,
+            "warmup_steps": 7,
+            "weight_power": 1.0,
+            "weight_decay": 0.2,
+        },
+        reference.ScheduleFreeAdamW,
+        ADAMW_ORACLES,
+        state=tensors(2, 1),
+        own_state=OWN_STATE,
+    ),
+    # optax has no power of the step.
+    Case(
+        optimizers.ScheduleFreeAdamW,
+        {
+            "learning_rate": 0.04,
+            "beta_1": 0.85,
+            "beta_2": 0.93,
+            "epsilon": 1e-3,
+            "warmup_steps": 5,
+            "weight_power": 0.5,
+            "step_power": 2.0,
+            "weight_decay": 0.3,
+        },
+        reference.ScheduleFreeAdamW,
+        {"torch": oracles.torch_schedule_free_adamw},
+        state=tensors(2, 1),
+        own_state=OWN_STATE,
+    ),
+]
+
+TRANSFORMS: list[TransformCase] = [
+    TransformCase(
+        transforms.ScheduleFree,
+        {"beta": 0.8, "warmup_steps": 7, "weight_power": 1.5, "step_power": 0.5},
+        [lambda k: transforms.ScheduleFree((k + 1) / 9, k + 2, weight_power=k / 4, step_power=k / 3)],
+    ),
+]
+RULES: dict[str, Any] = {
+    "beta": FRACTION_WITHOUT_ZERO,
+    "step_power": NON_NEGATIVE,
+    "weight_power": NON_NEGATIVE,
+}
 GOOD: dict[str, Any] = {}

@@ -1,0 +1,71 @@
+"""Weights to evaluate with in place of the weights to train with, and the way back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from kopt.optimizers.plan import Plan
+from kopt.transforms.transform import Tensor
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """What an exchange replaced: values of weights by index, and of state by position."""
+
+    params: Mapping[int, Tensor]
+    slots: Mapping[int, Tensor]
+
+
+def exchange(plan: Plan, variables: Sequence[Any], slots: Sequence[Any], *, to_average: bool) -> Replaced:
+    """Exchanges the weights in the variables, where that is not done yet.
+
+    Args:
+        plan: Of the optimizer.
+        variables: All that the optimizer was built for.
+        slots: The variables of its state.
+        to_average: Which way.
+
+    Returns:
+        What was there before.
+    """
+    params, state = _read(variables), list(_read(slots).values())
+    served = {i: params[i] for k in plan.averaging for i in plan.stages[k].members}
+    new, new_state = plan.exchanged(served, state, to_average=to_average)
+    changed = [p for p, (a, b) in enumerate(zip(state, new_state, strict=True)) if a is not b]
+    replaced = Replaced(_copied(served), _copied({p: state[p] for p in changed}))
+    for i, value in new.items():
+        variables[i].assign(value)
+    for p in changed:
+        slots[p].assign(new_state[p])
+    return replaced
+
+
+def restore(plan: Plan, variables: Sequence[Any], slots: Sequence[Any], replaced: Replaced) -> None:
+    """Goes back to the weights to train with, bit for bit, where `exchange` left a record of them.
+
+    A variable that holds something else by now than `exchange` put there (loaded weights, say) goes the way that any
+    average goes, and keeps what it holds.
+    """
+    params, state = _read(variables), list(_read(slots).values())
+    before = [replaced.slots.get(p, value) for p, value in enumerate(state)]
+    averages, _ = plan.exchanged(replaced.params, before, to_average=True)
+    untouched = ops.stack([ops.all(ops.equal(params[i], averages[i])) for i in averages])
+    own = {i for i, same in zip(averages, np.asarray(ops.convert_to_numpy(untouched)), strict=True) if same}
+    exchange(plan, variables, slots, to_average=False)
+    for i in own:
+        variables[i].assign(replaced.params[i])
+    for p, value in replaced.slots.items():
+        if plan.layout[p].variable in own:
+            slots[p].assign(value)
+
+
+def _read(variables: Sequence[Any]) -> dict[int, Tensor]:
+    return {i: ops.stop_gradient(ops.convert_to_tensor(variable)) for i, variable in enumerate(variables)}
+
+
+def _copied(tensors: Mapping[Any, Tensor]) -> dict[Any, Tensor]:
+    """Returns copies that stay as they are when variables are written in place."""
+    return {key: ops.copy(tensor) for key, tensor in tensors.items()}
