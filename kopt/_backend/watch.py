@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kopt._backend.driven import DrivenOptimizer
+
 
 @dataclass
 class Step:
@@ -187,3 +189,16 @@ def watched_stateless_apply(optimizer: Any, observe: Callable[[Step], None]) -> 
         return new_values, new_state
 
     return stateless_apply
+
+
+def owned_schedules(optimizer: Any) -> list[tuple[Any, int]]:
+    """Returns the schedules of an optimizer and those inside it, each with the batches to one of the steps it counts.
+
+    Keras shows its schedules the batches, also where it accumulates several into one step.
+    """
+    inner = innermost(optimizer)
+    return [
+        (part._learning_rate, accumulation(part) if isinstance(part, DrivenOptimizer) else 1)
+        for part in getattr(inner, "optimizers", [inner])
+        if isinstance(part._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+    ]

@@ -97,6 +97,13 @@ def flag(name: str, value: Any) -> bool:
     return value
 
 
+def one_of(name: str, value: Any, choices: tuple[str, ...]) -> Any:
+    """Returns `value`, which is one of a few words."""
+    if not isinstance(value, str) or value not in choices:
+        raise fail(name, f"one of {', '.join(map(repr, choices))}", value)
+    return value
+
+
 def pattern(name: str, value: Any) -> re.Pattern[str]:
     """Returns `value` as a compiled regular expression."""
     if not isinstance(value, str):

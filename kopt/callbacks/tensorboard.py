@@ -10,6 +10,7 @@ import keras
 from kopt._backend import adapter_module, watch
 from kopt._core import checks
 from kopt.callbacks.instrument import Instrument, is_armed, unsupported
+from kopt.callbacks.run_length import tell_run_length
 from kopt.callbacks.statistics import BUCKET_EDGES
 from kopt.callbacks.writer import EventWriter, Summaries, check_directory, histogram_value
 from kopt.schedules import Warmup
@@ -126,6 +127,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self._function_is_old = model.train_function is not None
 
     def on_train_begin(self, logs: Any = None) -> None:
+        tell_run_length(self._model, self.params)
         super().on_train_begin(logs)
         if self._instrument is not None:
             self._instrument.disarm()  # A fit that ended by an exception may have left it armed.

@@ -8,6 +8,8 @@ from keras import ops
 from kopt._core import checks
 from kopt._core.configured import register
 from kopt._core.numerics import one_minus_power
+from kopt.schedules.curves import half_cosine, kept, periods_done, share_left
+from kopt.schedules.length import By, checked_by, checked_length
 from kopt.schedules.schedule import Schedule
 
 
@@ -26,34 +28,30 @@ class Constant(Schedule):
         return ops.full_like(step, self.learning_rate)
 
 
-def periods_done(step: Any, length: int) -> Any:
-    """Returns how many whole periods a whole number of steps holds.
-
-    XLA divides by multiplying with the reciprocal, and 41 * (1 / 41) is below 1: half a step keeps clear of the edge.
-    """
-    return ops.floor((step + 0.5) / length)
-
-
 @register
 class StepDecay(Schedule):
     """Multiplies the rate by `decay_rate` every `decay_steps` steps: a * gamma^floor(t / s).
 
     Args:
         initial_learning_rate: a, >= 0.
-        decay_steps: s, an integer >= 1.
+        decay_steps: s, an integer >= 1, or a fraction of the run.
         decay_rate: gamma, > 0.
+        by: "step", or "fraction" for lengths that are shares of the run: see `resolve`.
 
     Raises:
         ValueError: An argument is out of its range.
     """
 
-    def __init__(self, initial_learning_rate: float, decay_steps: int, decay_rate: float = 0.1) -> None:
+    def __init__(
+        self, initial_learning_rate: float, decay_steps: float, decay_rate: float = 0.1, *, by: By = "step"
+    ) -> None:
+        self.by = checked_by(by)
         self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
-        self.decay_steps = checks.count("decay_steps", decay_steps)
+        self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
         self.decay_rate = checks.positive("decay_rate", decay_rate)
 
     def value(self, step: Any) -> Any:
-        return self.initial_learning_rate * ops.power(self.decay_rate, periods_done(step, self.decay_steps))
+        return self.initial_learning_rate * ops.power(self.decay_rate, periods_done(step, self.in_steps(self.decay_steps)))
 
 
 @register
@@ -66,23 +64,32 @@ class ExponentialDecay(Schedule):
     Args:
         initial_learning_rate: a, >= 0.
         decay_rate: gamma, > 0.
-        decay_steps: s, an integer >= 1; 1 decays per step.
+        decay_steps: s, an integer >= 1, or a fraction of the run. The default 1 is one step, or the whole run.
         staircase: Whether to round t / s down, which makes it a `StepDecay`.
+        by: "step", or "fraction" for lengths that are shares of the run: see `resolve`.
 
     Raises:
         ValueError: An argument is out of its range.
     """
 
     def __init__(
-        self, initial_learning_rate: float, decay_rate: float, decay_steps: int = 1, *, staircase: bool = False
+        self,
+        initial_learning_rate: float,
+        decay_rate: float,
+        decay_steps: float = 1,
+        *,
+        staircase: bool = False,
+        by: By = "step",
     ) -> None:
+        self.by = checked_by(by)
         self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
         self.decay_rate = checks.positive("decay_rate", decay_rate)
-        self.decay_steps = checks.count("decay_steps", decay_steps)
+        self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
         self.staircase = checks.flag("staircase", staircase)
 
     def value(self, step: Any) -> Any:
-        periods = periods_done(step, self.decay_steps) if self.staircase else step / self.decay_steps
+        length = self.in_steps(self.decay_steps)
+        periods = periods_done(step, length) if self.staircase else step / length
         # exp(t log gamma) with the logarithm in float64: float32 powers of 0.999 drift by 1e-5 per 1,000 steps.
         return self.initial_learning_rate * ops.exp(periods * math.log(self.decay_rate))
 
@@ -93,8 +100,9 @@ class CosineDecay(Schedule):
 
     Args:
         initial_learning_rate: a, >= 0.
-        decay_steps: T, an integer >= 1.
+        decay_steps: T, an integer >= 1, or a fraction of the run.
         alpha: Share of the rate that is left at the end, in [0, 1].
+        by: "step", or "fraction" for lengths that are shares of the run: see `resolve`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -103,15 +111,17 @@ class CosineDecay(Schedule):
         Loshchilov and Hutter 2016, https://arxiv.org/abs/1608.03983.
     """
 
-    def __init__(self, initial_learning_rate: float, decay_steps: int, alpha: float = 0.0) -> None:
+    def __init__(
+        self, initial_learning_rate: float, decay_steps: float, alpha: float = 0.0, *, by: By = "step"
+    ) -> None:
+        self.by = checked_by(by)
         self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
-        self.decay_steps = checks.count("decay_steps", decay_steps)
+        self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
         self.alpha = checks.fraction("alpha", alpha, one=True)
 
     def value(self, step: Any) -> Any:
-        done = ops.minimum(step / self.decay_steps, 1.0)
-        share = (1 - self.alpha) * 0.5 * (1.0 + ops.cos(math.pi * done)) + self.alpha
-        return self.initial_learning_rate * share
+        left = share_left(step, 0, self.in_steps(self.decay_steps))
+        return self.initial_learning_rate * kept(half_cosine(left), self.alpha)
 
 
 @register

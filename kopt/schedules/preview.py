@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kopt._core import checks
+from kopt.schedules.resolve import fractional, runs
 from kopt.schedules.schedule import Schedule, as_schedule
 
 
@@ -15,7 +16,8 @@ def preview(schedule: keras.optimizers.schedules.LearningRateSchedule | float, s
     """Returns the learning rates of steps 0 to `steps - 1`.
 
     Args:
-        schedule: A schedule of kopt or Keras, or a number.
+        schedule: A schedule of kopt or Keras, or a number. One in fractions that does not know its run yet is shown
+            as in a run of `steps`, and still does not know it.
         steps: How many, >= 1.
 
     Returns:
@@ -26,6 +28,10 @@ def preview(schedule: keras.optimizers.schedules.LearningRateSchedule | float, s
     """
     schedule = as_schedule("schedule", schedule)
     every = np.arange(checks.count("steps", steps))
+    if None in runs(schedule):
+        schedule = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
+        for member in fractional(schedule):
+            member.run_steps = member.run_steps or steps
     if isinstance(schedule, Schedule) and schedule.is_elementwise:
         return ops.convert_to_numpy(schedule(every))
     return np.array([float(ops.convert_to_numpy(schedule(step))) for step in every], "float32")

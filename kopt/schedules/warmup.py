@@ -8,7 +8,8 @@ from keras import ops
 
 from kopt._core import checks
 from kopt._core.configured import register
-from kopt.schedules.schedule import Schedule, as_schedule
+from kopt.schedules.length import By, checked_by, checked_length
+from kopt.schedules.schedule import Schedule, as_schedule, rates_of
 
 
 @register
@@ -21,8 +22,9 @@ class Warmup(Schedule):
 
     Args:
         schedule: The schedule, Keras' or kopt's, or a number.
-        steps: n, an integer >= 1.
+        steps: n, an integer >= 1, or a fraction of the run.
         initial_factor: f, in [0, 1].
+        by: "step", or "fraction" if `steps` is a share of the run: see `resolve`. The schedule inside has its own.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -34,29 +36,38 @@ class Warmup(Schedule):
     def __init__(
         self,
         schedule: keras.optimizers.schedules.LearningRateSchedule | float,
-        steps: int,
+        steps: float,
         initial_factor: float = 0.0,
+        *,
+        by: By = "step",
     ) -> None:
+        self.by = checked_by(by)
         self.schedule = as_schedule("schedule", schedule)
-        self.steps = checks.count("steps", steps)
+        self.steps = checked_length("steps", steps, self.by)
         self.initial_factor = checks.fraction("initial_factor", initial_factor, one=True)
         length = getattr(self.schedule, "decay_steps", None)
-        if type(self.schedule).__name__ == "CosineDecay" and isinstance(length, int):
-            self.warn_if_longer_than(length, "the schedule", stacklevel=4)
+        has_end = type(self.schedule).__name__ == "CosineDecay" and isinstance(length, int | float)
+        if has_end and getattr(self.schedule, "by", "step") == self.by and self.steps > length:
+            self._warn(self.steps, f"the schedule, which has {length}", stacklevel=4)
 
     @property
-    def is_elementwise(self) -> bool:
-        return isinstance(self.schedule, Schedule) and self.schedule.is_elementwise
+    def parts(self) -> tuple[keras.optimizers.schedules.LearningRateSchedule, ...]:
+        return (self.schedule,)
 
-    def warn_if_longer_than(self, length: int, what: str = "the run", stacklevel: int = 2) -> None:
-        """Warns when warm-up is still under way at step `length`."""
-        if self.steps > length:
-            warnings.warn(
-                f"Warm-up of {self.steps} steps is longer than {what}, which has {length}: the learning rate that was "
-                "asked for is never reached.",
-                stacklevel=stacklevel,
-            )
+    def warn_if_longer_than(self, run: int) -> None:
+        """Warns when warm-up is still under way after a run of so many steps."""
+        steps = self.in_steps(self.steps)
+        if steps > run:
+            self._warn(steps, f"the run, which has {run}", stacklevel=3)
+
+    def _warn(self, steps: float, limit: str, stacklevel: int) -> None:
+        unit = "steps" if self.by == "step" else "of the run"
+        warnings.warn(
+            f"Warm-up of {steps} {unit} is longer than {limit}: the learning rate that was asked for is never reached.",
+            stacklevel=stacklevel,
+        )
 
     def value(self, step: Any) -> Any:
-        ramp = self.initial_factor + (1 - self.initial_factor) * ops.minimum((step + 1.0) / self.steps, 1.0)
-        return ramp * ops.cast(self.schedule(step), "float32")
+        rise = ops.minimum((step + 1.0) / self.in_steps(self.steps), 1.0)
+        ramp = self.initial_factor + (1 - self.initial_factor) * rise
+        return ramp * rates_of(self.schedule, step)

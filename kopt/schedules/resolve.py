@@ -1,0 +1,74 @@
+"""How schedules in fractions of a run learn how many steps it has."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from kopt._backend import watch
+from kopt._core import checks
+from kopt.schedules.schedule import Schedule
+
+
+def resolve(optimizer: Any, epochs: int, steps_per_epoch: int) -> None:
+    """Tells the schedules of an optimizer that count in fractions (`by="fraction"`) how long the run is.
+
+    The run has `epochs * steps_per_epoch` batches; where gradients are accumulated, kopt's optimizers make one step of
+    several (Keras' own show their schedules the batches, and so their schedules count batches). Schedules inside
+    `Warmup`, `Join` and `Combination`, and optimizers inside `LossScaleOptimizer` and `MultiOptimizer`, are found.
+    Schedules that count in steps stay as they are.
+
+    The kopt callbacks call this when `fit` starts. Once told, a schedule keeps its length: it is compiled into the train
+    function, and saved with the model.
+
+    Args:
+        optimizer: A kopt or Keras optimizer, or a schedule by itself.
+        epochs: Of the whole run, counted from its first step, as `fit` counts its `epochs`; >= 1.
+        steps_per_epoch: Batches in an epoch, >= 1.
+
+    Raises:
+        ValueError: An argument is out of its range, or a schedule was told another length before.
+
+    Example:
+
+    ```python
+    schedule = kopt.schedules.CosineDecay(1e-3, 1.0, by="fraction")
+    optimizer = kopt.optimizers.AdamW(kopt.schedules.Warmup(schedule, 0.05, by="fraction"))
+    kopt.schedules.resolve(optimizer, epochs=10, steps_per_epoch=500)
+    ```
+    """
+    advice = "Data without a length needs `steps_per_epoch`, here and in `fit`."
+    batches = checks.count("epochs", epochs) * checks.count("steps_per_epoch", steps_per_epoch, advice=advice)
+    lengths = list(_lengths(optimizer, batches))
+    for schedule, steps in lengths:
+        if schedule.run_steps not in (None, steps):
+            raise ValueError(
+                f"{type(schedule).__name__} was made for a run of {schedule.run_steps} steps, which is compiled into "
+                f"the train function and cannot become {steps}. For another run, compile the model with a new schedule."
+            )
+    for schedule, steps in lengths:
+        schedule.run_steps = steps
+
+
+def runs(optimizer: Any) -> list[int | None]:
+    """Returns the lengths that the fractional schedules of an optimizer know of, None for one that waits for it."""
+    return [schedule.run_steps for schedule, _ in _lengths(optimizer, 1)]
+
+
+def fractional(schedule: Any) -> Iterator[Schedule]:
+    """Yields the schedules that count in fractions: this one and those inside it."""
+    if isinstance(schedule, Schedule):
+        if schedule.by == "fraction":
+            yield schedule
+        for part in schedule.parts:
+            yield from fractional(part)
+
+
+def _lengths(optimizer: Any, batches: int) -> Iterator[tuple[Schedule, int]]:
+    kinds = keras.optimizers
+    if not isinstance(optimizer, kinds.Optimizer | kinds.schedules.LearningRateSchedule):
+        raise checks.fail("optimizer", "an optimizer of kopt or Keras, or a schedule", optimizer)
+    owned = watch.owned_schedules(optimizer) if isinstance(optimizer, kinds.Optimizer) else [(optimizer, 1)]
+    for schedule, batches_per_step in owned:
+        for member in fractional(schedule):
+            yield member, max(1, batches // batches_per_step)
