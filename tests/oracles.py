@@ -4,7 +4,7 @@ optax needs jax, which processes with another Keras backend should not have to l
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -158,17 +158,3 @@ def optax_clip_momentum(transforms: Any, weight_decay: float, learning_rate: flo
     import optax
 
     return optax.chain(optax.clip(0.5), optax_sgd(learning_rate, 0.7, weight_decay=weight_decay))
-
-
-def optax_schedule(name: str, *args: Any, **kwargs: Any) -> Callable[[], Any]:
-    def make() -> Any:
-        import optax
-
-        return getattr(optax, name)(*args, **kwargs)
-
-    return make
-
-
-def optax_warmed(ramp: Callable[[], Any], schedule: Callable[[], Any]) -> Callable[[], Any]:
-    # optax joins a ramp in front and shifts the schedule; ours is the product of both.
-    return lambda: lambda step: ramp()(step) * schedule()(step)

@@ -19,11 +19,12 @@ def tell_run_length(model: Any, params: dict[str, Any] | None) -> None:
     Raises:
         ValueError: A schedule waits for the length of the run, and `fit` does not know it.
     """
-    optimizer, params = model.optimizer, params or {}
+    optimizer = model.optimizer
+    params = params or {}
     known = [] if optimizer is None else runs(optimizer)
     if not known:
         return
-    epochs, steps = params.get("epochs"), params.get("steps")
+    epochs, steps = params.get("epochs", 1), params.get("steps", 0)
     if None in known or steps:
         try:
             resolve(optimizer, epochs, steps)

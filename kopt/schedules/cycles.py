@@ -17,11 +17,11 @@ LAST_STEP = 2.0**24  # float32 counts no further
 
 @register
 class OneCycle(Schedule):
-    """Up to a high rate, and down to one far below the first: one cycle for the whole run, as torch defines it.
+    """Up to a high rate and down to one far below the first: one cycle for the whole run, as torch defines it.
 
-    From m / d it rises to m at step p T - 1, and falls to m / (d D) at step T - 1, the last of the run; there it stays.
-    With `three_phase=True` it falls back to m / d at step 2 p T - 2 first, and further from there. (optax counts p T and
-    T instead; torch raises after T.)
+    From m / d it rises to m at step p T - 1, and falls to m / (d D) at step T - 1, the last of the run; there it
+    stays. With `three_phase=True` it falls back to m / d at step 2 p T - 2 first, and further from there. (optax counts
+    p T and T instead; torch raises after T.)
 
     Args:
         max_learning_rate: m, >= 0.
@@ -90,7 +90,7 @@ class Cyclic(Schedule):
     """Up and down in straight lines between two rates: a + (m - a) h f(t), as torch defines it.
 
     h rises from 0 to 1 in u steps and falls back to 0 in d. f makes the triangles smaller: it is 1 for "triangular",
-    2^-c in cycle c = 0, 1, ... for "triangular2", and gamma^t for "exp_range".
+    2^-c in cycle c = 0, 1, ... for "triangular2", and g^t for "exp_range".
 
     Args:
         initial_learning_rate: a, >= 0.
@@ -98,7 +98,7 @@ class Cyclic(Schedule):
         up_steps: u, an integer >= 1, or a fraction of the run.
         down_steps: d, the same; None for as many as u.
         mode: "triangular", "triangular2" or "exp_range".
-        gamma: > 0; for "exp_range" only, which needs it.
+        decay_rate: g, > 0; for "exp_range" only, which needs it.
         by: "step", or "fraction" for lengths that are shares of the run: see `resolve`.
 
     Raises:
@@ -115,7 +115,7 @@ class Cyclic(Schedule):
         up_steps: float,
         down_steps: float | None = None,
         mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
-        gamma: float | None = None,
+        decay_rate: float | None = None,
         *,
         by: By = "step",
     ) -> None:
@@ -125,13 +125,12 @@ class Cyclic(Schedule):
         self.up_steps = checked_length("up_steps", up_steps, self.by)
         self.down_steps = checks.optional(checked_length, "down_steps", down_steps, by=self.by)
         self.mode = checks.one_of("mode", mode, ("triangular", "triangular2", "exp_range"))
-        self.gamma = checks.optional(checks.positive, "gamma", gamma)
+        self.decay_rate = checks.optional(checks.positive, "decay_rate", decay_rate)
         if self.max_learning_rate < self.initial_learning_rate:
             rule = f"at least `initial_learning_rate`, which is {initial_learning_rate}"
             raise checks.fail("max_learning_rate", rule, max_learning_rate)
-        if (self.gamma is None) == (mode == "exp_range"):
-            rule = 'given with `mode="exp_range"`, and only with it'
-            raise checks.fail("gamma", rule, gamma)
+        if (decay_rate is None) == (mode == "exp_range"):
+            raise checks.fail("decay_rate", 'given with `mode="exp_range"`, and only with it', decay_rate)
 
     def value(self, step: Any) -> Any:
         up = self.in_steps(self.up_steps)
@@ -141,8 +140,8 @@ class Cyclic(Schedule):
         height = ops.minimum(share_done(x, 0, up), share_left(x, up, up + down))
         if self.mode == "triangular2":
             height = height * ops.exp(cycle * -math.log(2))
-        elif self.gamma is not None:
-            height = height * ops.exp(step * math.log(self.gamma))
+        elif self.decay_rate is not None:
+            height = height * ops.exp(step * math.log(self.decay_rate))
         return self.initial_learning_rate + (self.max_learning_rate - self.initial_learning_rate) * height
 
 
@@ -181,11 +180,9 @@ class CosineRestarts(Schedule):
         self.by = checked_by(by)
         self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
         self.first_decay_steps = checked_length("first_decay_steps", first_decay_steps, self.by)
-        self.t_mul = checks.positive("t_mul", t_mul)
+        self.t_mul = checks.at_least_one("t_mul", t_mul)
         self.m_mul = checks.positive("m_mul", m_mul)
         self.alpha = checks.fraction("alpha", alpha, one=True)
-        if self.t_mul < 1:
-            raise checks.fail("t_mul", ">= 1", t_mul, "Cycles that get shorter would come to an end.")
 
     def value(self, step: Any) -> Any:
         length = self.in_steps(self.first_decay_steps)

@@ -51,7 +51,9 @@ class StepDecay(Schedule):
         self.decay_rate = checks.positive("decay_rate", decay_rate)
 
     def value(self, step: Any) -> Any:
-        return self.initial_learning_rate * ops.power(self.decay_rate, periods_done(step, self.in_steps(self.decay_steps)))
+        return self.initial_learning_rate * ops.power(
+            self.decay_rate, periods_done(step, self.in_steps(self.decay_steps))
+        )
 
 
 @register

@@ -45,7 +45,7 @@ class Join(Schedule):
         self.by = checked_by(by)
         if isinstance(schedules, str | dict) or not isinstance(schedules, Iterable):
             raise checks.fail("schedules", "a list of schedules or numbers", schedules)
-        self.schedules = tuple(as_schedule("schedules", schedule) for schedule in schedules)
+        self.schedules = tuple(as_schedule(f"schedules[{i}]", schedule) for i, schedule in enumerate(schedules))
         self.boundaries = checked_boundaries("boundaries", boundaries, self.by)
         if len(self.schedules) != len(self.boundaries) + 1:
             rule = f"one fewer than the schedules, of which there are {len(self.schedules)}"
@@ -67,7 +67,7 @@ class Join(Schedule):
 class MultiStep(Schedule):
     """Multiplies the rate by `factor` at each boundary: a f^(number of boundaries <= t).
 
-    As in torch and optax, step b is the first with the new rate. Keras' `PiecewiseConstantDecay` changes one step later.
+    As in torch and optax, step b is the first with the new rate; Keras' `PiecewiseConstantDecay` changes one later.
 
     Args:
         initial_learning_rate: a, >= 0.

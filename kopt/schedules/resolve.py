@@ -15,11 +15,11 @@ def resolve(optimizer: Any, epochs: int, steps_per_epoch: int) -> None:
 
     The run has `epochs * steps_per_epoch` batches; where gradients are accumulated, kopt's optimizers make one step of
     several (Keras' own show their schedules the batches, and so their schedules count batches). Schedules inside
-    `Warmup`, `Join` and `Combination`, and optimizers inside `LossScaleOptimizer` and `MultiOptimizer`, are found.
-    Schedules that count in steps stay as they are.
+    `Warmup`, `Join` and `Combination`, and optimizers inside `LossScaleOptimizer` and `MultiOptimizer`, are found; a
+    `MultiOptimizer` that chooses by a function has to be built before. Schedules that count in steps stay as they are.
 
-    The kopt callbacks call this when `fit` starts. Once told, a schedule keeps its length: it is compiled into the train
-    function, and saved with the model.
+    The kopt callbacks call this when `fit` starts. Once told, a schedule keeps its length: it is compiled into the
+    train function, and saved with the model.
 
     Args:
         optimizer: A kopt or Keras optimizer, or a schedule by itself.

@@ -46,8 +46,9 @@ class Warmup(Schedule):
         self.steps = checked_length("steps", steps, self.by)
         self.initial_factor = checks.fraction("initial_factor", initial_factor, one=True)
         length = getattr(self.schedule, "decay_steps", None)
-        has_end = type(self.schedule).__name__ == "CosineDecay" and isinstance(length, int | float)
-        if has_end and getattr(self.schedule, "by", "step") == self.by and self.steps > length:
+        if type(self.schedule).__name__ != "CosineDecay" or not isinstance(length, int | float):
+            return
+        if getattr(self.schedule, "by", "step") == self.by and self.steps > length:
             self._warn(self.steps, f"the schedule, which has {length}", stacklevel=4)
 
     @property

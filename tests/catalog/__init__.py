@@ -5,9 +5,21 @@ A family is one module with `CASES`, `TRANSFORMS`, and `RULES` and `GOOD` values
 
 from typing import Any
 
-from catalog import accumulators, adaptive, first, norms, orthogonal, parameter_free, preconditioned, schedule_free
+from catalog import (
+    accumulators,
+    adaptive,
+    cycles,
+    first,
+    norms,
+    orthogonal,
+    parameter_free,
+    phases,
+    preconditioned,
+    schedule_free,
+    schedules,
+    slopes,
+)
 from catalog.case import SHAPES, Case, ScheduleCase, TransformCase
-from catalog.schedules import SCHEDULE_CASES
 
 FAMILIES: list[Any] = [
     first,
@@ -19,9 +31,11 @@ FAMILIES: list[Any] = [
     preconditioned,
     schedule_free,
 ]
+SCHEDULE_FAMILIES: list[Any] = [schedules, slopes, phases, cycles]
 CASES: list[Case] = [case for family in FAMILIES for case in family.CASES]
 TRANSFORMS: list[TransformCase] = [case for family in FAMILIES for case in family.TRANSFORMS]
-RULES = {name: rule for family in FAMILIES for name, rule in family.RULES.items()}
-GOOD = {name: value for family in FAMILIES for name, value in family.GOOD.items()}
+SCHEDULE_CASES: list[ScheduleCase] = [case for family in SCHEDULE_FAMILIES for case in family.CASES]
+RULES = {name: rule for family in [*FAMILIES, schedules] for name, rule in family.RULES.items()}
+GOOD = {name: value for family in [*FAMILIES, schedules] for name, value in family.GOOD.items()}
 
 __all__ = ["CASES", "GOOD", "RULES", "SCHEDULE_CASES", "SHAPES", "TRANSFORMS", "Case", "ScheduleCase", "TransformCase"]

@@ -95,22 +95,34 @@ class ScheduleCase:
         schedule_class: The class under test.
         kwargs: Its arguments.
         reference: The closed form: a float64 array of steps -> rates.
-        oracles: `"optax"` and `"keras"`: called without arguments, each returns a function of one step.
+        oracles: `"optax"` and `"keras"`: called without arguments, each returns a function of one step. `"torch"`: a
+            function from a number of steps to a list of rates, which is kept as a file: see `torch_schedules.py`.
         steps: How long a run to compare, beyond the end of the schedule.
-        atol: Absolute error granted where terms of the size of the rate cancel; float32 keeps 6e-8 of each.
+        run_steps: Told to schedules in fractions of the run.
+        float32_atol: Absolute error granted to Keras, where terms of the size of the rate cancel.
     """
 
     schedule_class: type[schedules.Schedule]
     kwargs: Mapping[str, Any]
     reference: Callable[[np.ndarray], np.ndarray]
-    oracles: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    oracles: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     steps: int = 60
-    atol: float = 0.0
+    run_steps: int | None = None
+    float32_atol: float = 0.0
 
     def make(self) -> schedules.Schedule:
-        return self.schedule_class(**self.kwargs)
+        """Returns a new schedule, which knows its run."""
+        schedule = self.schedule_class(**self.kwargs)
+        if self.run_steps is not None:
+            schedules.resolve(schedule, epochs=1, steps_per_epoch=self.run_steps)
+        return schedule
 
     @property
     def id(self) -> str:
-        spelled = [v.__class__.__name__ if hasattr(v, "get_config") else str(v) for v in self.kwargs.values()]
-        return "-".join([self.schedule_class.__name__, *spelled])
+        return "-".join([self.schedule_class.__name__, *map(_short, self.kwargs.values())])
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(_short, value))
+    return type(value).__name__ if hasattr(value, "get_config") else str(value)

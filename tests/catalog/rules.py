@@ -13,3 +13,8 @@ COUNT = ("an integer >= 1", [0, -1, 2.0, NAN, True, "3"])
 TWO_OR_MORE = ("an integer >= 2", [1, 0, -2, 2.0, True, "3"])
 FLAG = ("True or False", [0, 1, None, "yes"])
 SCHEDULE = ("a schedule or a number", [True, None, "cosine", [0.1]])
+
+
+def one_of(*words: str) -> tuple[str, list]:
+    """Returns the rule for an argument that is one of a few words."""
+    return f"one of {', '.join(map(repr, words))}", ["other", None, 1, True, [words[0]], words[0].upper()]

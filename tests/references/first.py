@@ -144,7 +144,7 @@ class ProximalDecay:
 
 
 def cosine(t: np.ndarray, rate: float, steps: int, alpha: float) -> np.ndarray:
-    return rate * (alpha + (1 - alpha) * np.cos(np.pi / 2 * np.minimum(t, steps) / steps) ** 2)
+    return rate * (alpha + (1 - alpha) * (1 + np.cos(np.pi * np.minimum(t, steps) / steps)) / 2)
 
 
 def ramp(t: np.ndarray, steps: int, start: float) -> np.ndarray:
