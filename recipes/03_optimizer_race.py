@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from console import optimizer_class, say_where, show
-from digits import digits
+from digits import digits, network
 
 BATCH_SIZE = 64
 # Learning rate, then further arguments.
@@ -54,24 +54,6 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         os.environ["KERAS_BACKEND"] = options.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     return options
-
-
-def network() -> Any:
-    """Returns a small CNN of about 29,000 weights."""
-    import keras
-    from keras import layers
-
-    return keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            layers.Conv2D(16, 5, strides=2, activation="relu", name="conv1"),
-            layers.Conv2D(32, 3, strides=2, activation="relu", name="conv2"),
-            layers.Flatten(),
-            layers.Dense(32, activation="relu", name="hidden"),
-            layers.Dense(10, activation="softmax", name="digit"),
-        ],
-        name="race",
-    )
 
 
 def entrant(name: str, steps: int) -> Any:

@@ -1,10 +1,11 @@
 """Do the tests notice when the mathematics is wrong? `make mutants` changes one thing at a time and runs the judges.
 
-A mutant is one change of an operator, a constant, a function or a branch inside a function of `kopt/transforms`, or of
-another folder that is named. The judges are the tests of this suite that look at mathematics: for each row of the
-catalogue that uses the changed module, the parity with float64 NumPy and with the stored paths of torch; for each
-transform of the module, its contract and its argument rules. A mutant that they all pass has to face the parity and
-contract tests in full. What then still lives is a survivor: `mutants_survivors.json` says why, or this script fails.
+A mutant is one change of an operator, a constant, a function or a branch inside a function of `kopt/transforms` or,
+with `--folder`, of `kopt/schedules`. The judges are the tests of this suite that look at mathematics. For transforms: for
+each row of the catalogue that uses the changed module, the parity with float64 NumPy and with the stored paths of torch;
+for each transform of the module, its contract and its argument rules. For schedules: the closed forms of the catalogue's
+rows, argument rules and errors. A mutant that they all pass has to face the parity and contract tests in full, or all
+tests of schedules. What then still lives is a survivor: `mutants_survivors.json` says why, or this script fails.
 
 Signatures' defaults, annotations, messages and docstrings are not changed: the golden files hold defaults.
 
@@ -220,6 +221,29 @@ def users_of(name: str) -> set[type]:
 
 def judges(path: str) -> list[Callable[[], None]]:
     """Returns the quick tests that look at a module, the likeliest to notice first."""
+    return schedule_judges(path) if path.startswith("kopt/schedules/") else transform_judges(path)
+
+
+def schedule_judges(path: str) -> list[Callable[[], None]]:
+    """Returns the quick tests of schedules: rows of the module's own classes first, then the others and the errors."""
+    import catalog
+    import test_bad_input
+    import test_schedule_errors
+    import test_schedules
+
+    name = module_of(path).__name__
+    found: list[Callable[[], None]] = []
+    for case in sorted(catalog.SCHEDULE_CASES, key=lambda case: case.schedule_class.__module__ != name):
+        found.append(lambda case=case: test_schedules.test_equals_the_closed_form(case))
+        found.append(lambda case=case: test_schedules.test_keeps_shape_and_gives_float32(case))
+    for parameter in test_bad_input.arguments():
+        if parameter.values[0].__module__ == name:
+            found.append(lambda values=parameter.values: test_bad_input.test_every_argument_keeps_its_rule(*values))
+    return [*found, *(lambda row=row: test_schedule_errors.test_bad_value(*row) for row in test_schedule_errors.ROWS)]
+
+
+def transform_judges(path: str) -> list[Callable[[], None]]:
+    """Returns the quick tests of the transforms of a module."""
     import catalog
     import keras
     import numpy as np
@@ -274,7 +298,7 @@ def is_noticed(judge: Callable[[], None]) -> bool:
 
 
 def full_trial(path: str) -> bool:
-    """Returns whether the parity and contract tests in full notice something."""
+    """Returns whether the parity and contract tests in full notice something, or all tests of schedules."""
     import catalog
     import pytest
 
@@ -283,6 +307,8 @@ def full_trial(path: str) -> bool:
     extra = sorted(str(p) for p in (ROOT / "tests").glob("test_transforms_*.py"))
     arguments = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        if path.startswith("kopt/schedules/"):
+            return pytest.main([*arguments, *sorted(str(p) for p in (ROOT / "tests").glob("test_schedule*.py"))]) == 1
         whole = [str(ROOT / "tests" / name) for name in ("test_parity.py", "test_bad_input.py")]
         if pytest.main([*arguments, *whole, *extra]) == 1:
             return True

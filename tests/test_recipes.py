@@ -107,3 +107,27 @@ def test_the_race_compares_optimizers(tmp_path):
         assert steps(train, "gradients/global_norm") == [1, 20, 40, 60]
     result = run("03_optimizer_race.py", "--only", "adamx", "--log-dir", str(tmp_path))
     assert "--only must be one of: " in result.stderr
+
+
+def test_schedules_are_drawn_and_compared(tmp_path):
+    result = run("04_schedules.py", "--epochs", "1", "--only", "onecycle", "warm cosine", "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    (run_dir,) = tmp_path.iterdir()
+    assert sorted(path.name for path in run_dir.iterdir()) == ["OneCycle", "schedules.png", "warm-cosine"]
+    assert (run_dir / "schedules.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    rates = {}
+    for name in ("OneCycle", "warm cosine"):
+        row = re.search(rf"│ {name} +│ +([\d.]+) +│ +([\d.]+) +│ +([\d.]+) +│ +([\d.]+) +│", result.stdout)
+        assert row, result.stdout
+        assert float(row[1]) > 0.6
+        train = events(run_dir / name.replace(" ", "-") / "train")
+        assert steps(train, "batch_loss") == list(range(1, 64))
+        rates[name] = {event.step: event.value for event in train.Scalars("learning_rate")}
+        assert list(rates[name]) == [1, 20, 40, 60]
+    # The schedules know that the run has 63 steps: a tenth of them is 6.3.
+    assert rates["warm cosine"][1] == pytest.approx(0.01 / 6.3, rel=1e-5)
+    assert rates["OneCycle"][1] == pytest.approx(0.01 / 25, rel=1e-5)
+    assert 0.0099 < rates["OneCycle"][20] < 0.01
+    assert rates["OneCycle"][60] < rates["OneCycle"][40] / 10
+    result = run("04_schedules.py", "--only", "twocycle", "--log-dir", str(tmp_path))
+    assert "--only must be one of: Constant, StepDecay" in result.stderr
