@@ -1,11 +1,12 @@
 """Do the tests notice when the mathematics is wrong? `make mutants` changes one thing at a time and runs the judges.
 
 A mutant is one change of an operator, a constant, a function or a branch inside a function of `kopt/transforms` or,
-with `--folder`, of `kopt/schedules`. The judges are the tests of this suite that look at mathematics. For transforms: for
-each row of the catalogue that uses the changed module, the parity with float64 NumPy and with the stored paths of torch;
-for each transform of the module, its contract and its argument rules. For schedules: the closed forms of the catalogue's
-rows, argument rules and errors. A mutant that they all pass has to face the parity and contract tests in full, or all
-tests of schedules. What then still lives is a survivor: `mutants_survivors.json` says why, or this script fails.
+with `--folder`, of `kopt/schedules`. The judges are the tests of this suite that look at mathematics. For transforms:
+for each row of the catalogue that uses the changed module, the parity with float64 NumPy and with the stored paths of
+torch; for each transform of the module, its contract and its argument rules. For schedules: the closed forms of the
+catalogue's rows, argument rules and errors. A mutant that they all pass has to face the parity and contract tests in
+full, or all tests of schedules. What then still lives is a survivor: `mutants_survivors.json` says why, or this script
+fails.
 
 Signatures' defaults, annotations, messages and docstrings are not changed: the golden files hold defaults.
 

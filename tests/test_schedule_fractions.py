@@ -105,6 +105,23 @@ def test_a_callback_tells_the_run(family, accumulation, callback):
     np.testing.assert_allclose(model.get_weights()[0].item(), w, rtol=1e-5)
 
 
+CALLBACKS = {
+    "AveragedWeights": lambda directory: kopt.callbacks.AveragedWeights(),
+    "TensorBoard": lambda directory: kopt.callbacks.TensorBoard(directory, gradients=0),
+}
+
+
+def test_every_callback_is_asked_whether_it_tells_the_run():
+    assert set(CALLBACKS) == set(kopt.callbacks.__all__)
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_every_callback_tells_the_run(name, tmp_path):
+    model = model_with(optimizers.ScheduleFreeSGD(cosine()))
+    fit(model, [CALLBACKS[name](str(tmp_path))], epochs=2)
+    assert model.optimizer._learning_rate.run_steps == 8
+
+
 @pytest.mark.parametrize("family", [optimizers, keras.optimizers], ids=["kopt", "keras"])
 def test_without_a_callback_training_says_what_to_do(family):
     with pytest.raises(ValueError, match=r"Either train with one of kopt's callbacks.*kopt.schedules.resolve\("):

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from kopt._backend import watch
+from kopt.callbacks.run_length import tell_run_length
 from kopt.optimizers import ComposedOptimizer
 
 
@@ -45,6 +46,7 @@ class AveragedWeights(keras.callbacks.Callback):
         self._ways_back: list[Callable[[], None]] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
+        tell_run_length(self.model, self.params)
         self._is_in_fit = True
         self._ways_back = []  # A fit that ended by an exception may have left some.
         for optimizer in self._optimizers():

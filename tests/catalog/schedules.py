@@ -6,7 +6,7 @@ import oracles_schedules as oracles
 import references.first as reference
 
 from catalog.case import ScheduleCase
-from catalog.rules import COUNT, FLAG, FRACTION, INF, NAN, NON_NEGATIVE, POSITIVE, SCHEDULE, one_of
+from catalog.rules import AT_LEAST_ONE, COUNT, FLAG, FRACTION, NAN, NON_NEGATIVE, POSITIVE, SCHEDULE, one_of
 from kopt import schedules
 
 KERAS_SCHEDULES = keras.optimizers.schedules
@@ -213,7 +213,7 @@ RULES = {
     "second": SCHEDULE,
     "shape": one_of("linear", "cosine", "sqrt", "square"),
     "stable_steps": ZERO_OR_MORE,
-    "t_mul": ("a finite number >= 1", [0, 0.5, -1, NAN, INF, True, "2"]),
+    "t_mul": AT_LEAST_ONE,
     "three_phase": FLAG,
     "total_steps": COUNT,
     "up_steps": COUNT,
