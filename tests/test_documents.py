@@ -1,6 +1,7 @@
 """Do the calls that the documents print work as printed, and do the documents mention every optimizer?"""
 
 import ast
+import inspect
 import re
 from pathlib import Path
 
@@ -12,9 +13,10 @@ ROOT = Path(__file__).parents[1]
 NAMES = {name: getattr(face, name) for face in (transforms, optimizers) for name in face.__all__}
 
 
-def rows(page):
-    """Returns the cells of each table row of a page."""
-    lines = (ROOT / "docs" / page).read_text().splitlines()
+def rows(page, until=None):
+    """Returns the cells of each table row of a page, or of its part before a heading."""
+    text = (ROOT / "docs" / page).read_text()
+    lines = (text.split(until)[0] if until else text).splitlines()
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")]
 
 
@@ -32,10 +34,12 @@ def evaluated(code):
 
 
 CHOICES = [code for row in rows("which-optimizer.md") for code in calls(row[1])]
-REPLACEMENTS = [code for row in rows("coming-from.md") if len(row) == 3 for code in calls(row[1])]
+OLD_AND_NEW = rows("coming-from.md", until="## What the arguments are called")
+REPLACEMENTS = [code for row in OLD_AND_NEW for code in calls(row[1])]
+CHAINS = [code for row in rows("transforms.md") for code in calls(row[1])]
 
 
-@pytest.mark.parametrize("code", [*CHOICES, *REPLACEMENTS])
+@pytest.mark.parametrize("code", [*CHOICES, *REPLACEMENTS, *CHAINS])
 def test_printed_calls_work(code):
     made = evaluated(code)
     known = optimizers.ComposedOptimizer | schedules.Schedule | callbacks.TensorBoard
@@ -45,11 +49,14 @@ def test_printed_calls_work(code):
 def test_the_tables_are_not_empty():
     assert len(CHOICES) > 20
     assert len(REPLACEMENTS) > 30
+    assert len(CHAINS) > 8
 
 
 @pytest.mark.parametrize("page", ["which-optimizer.md", "coming-from.md"])
 def test_named_optimizers_exist(page):
-    trees = [ast.parse(code) for row in rows(page) for code in calls(row[1])]
+    trees = [
+        ast.parse(code) for row in (OLD_AND_NEW if page.startswith("coming") else rows(page)) for code in calls(row[1])
+    ]
     called = {node.func.id for tree in trees for node in ast.walk(tree)
               if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
     assert called <= set(NAMES)
@@ -58,11 +65,6 @@ def test_named_optimizers_exist(page):
 def test_every_argument_of_the_name_table_is_one():
     table = (ROOT / "docs" / "coming-from.md").read_text().split("## What the arguments are called")[1]
     named = set(re.findall(r"`(\w+)", " ".join(line.split(" | ")[0] for line in table.splitlines() if "|" in line)))
-    taken = {name for kind in optimizers.__all__ for name in _arguments(getattr(optimizers, kind))}
+    kinds = [kind for kind in NAMES.values() if isinstance(kind, type) and hasattr(kind, "keyword_names")]
+    taken = {name for kind in kinds for name in [*inspect.signature(kind).parameters, *kind.keyword_names]}
     assert named - taken == set()
-
-
-def _arguments(kind):
-    import inspect
-
-    return [*inspect.signature(kind).parameters, *getattr(kind, "keyword_names", ())]

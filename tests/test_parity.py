@@ -340,6 +340,9 @@ def test_a_population_in_one_vmap_equals_its_members(case, make):
     together = jax.vmap(lambda *tensors: one_pass(members[0], *tensors))
     variables = [keras.Variable(np.zeros(shape)) for shape in case.shapes.values()]
     fresh = [{slot.name: filled(slot, v) for slot in members[0].slots(v)} for v in variables]
+    if members[0].sees_gradient:
+        signs = [np.resize(np.float32([1, -1, 1]), v.shape) for v in variables]
+        fresh = [state | {"gradient": g} for state, g in zip(fresh, signs, strict=True)]
     own = {slot.name: np.full(slot.shape, slot.start, "float32") for slot in members[0].own_slots()}
     separate = [(fresh, own)] * POPULATION
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *separate)

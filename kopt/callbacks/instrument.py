@@ -139,7 +139,8 @@ class Instrument:
         for optimizer, members in watch.parts(self.optimizer, step.variables):
             gradients = [step.gradients[i] for i in members]
             if hasattr(optimizer, "clipped_gradients"):
-                clipped += optimizer.clipped_gradients(gradients, [step.variables[i] for i in members])
+                variables, values = [step.variables[i] for i in members], [step.before[i] for i in members]
+                clipped += optimizer.clipped_gradients(gradients, variables, values)
             else:
                 clipped += clipped_by_keywords(optimizer, gradients)
         return clipped

@@ -276,15 +276,20 @@ class ComposedOptimizer(Configured, Adapter):
         )
         return [new.get(i, value) for i, value in enumerate(params)], new_slots
 
-    def clipped_gradients(self, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+    def clipped_gradients(
+        self, gradients: Sequence[Any], variables: Sequence[Any], values: Sequence[Any] | None = None
+    ) -> list[Any]:
         """Returns dense gradients as they leave the clipping at the head of the chains, those of frozen ones left out.
 
         Args:
             gradients: One per variable.
             variables: Variables that the optimizer was built for.
+            values: The values that the gradients were taken at; by default those that the variables have now.
         """
         indices = [self._get_variable_index(variable) for variable in variables]
-        return list(self._plan.clipped(dict(zip(indices, gradients, strict=True))).values())
+        at = [ops.convert_to_tensor(v) for v in variables] if values is None else values
+        given, params = (dict(zip(indices, tensors, strict=True)) for tensors in (gradients, at))
+        return list(self._plan.clipped(given, params).values())
 
     def advance(self, indices: Sequence[int], gradients: Sequence[Any]) -> list[tuple[Any, Any]]:
         steps = self.gradient_accumulation_steps

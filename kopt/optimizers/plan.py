@@ -102,22 +102,28 @@ class Plan:
         updates = {i: ops.cast(gradients[i], self.dtypes[i]) for i in active}
         new_slots = self._started(params, slots, t)
         values = self._in_training({i: ops.cast(params[i], self.dtypes[i]) for i in active}, new_slots)
-        rates = Rates(self.factors, learning_rate)
+        rates, raw = Rates(self.factors, learning_rate), dict(updates)
         for k, stage in enumerate(self.stages):
             members = [i for i in stage.members if i in updates]
             if members:
-                self._run_stage(k, members, values, updates, new_slots, t, rates)
+                self._run_stage(k, members, values, updates, new_slots, t, rates, raw)
         return {i: ops.cast(values[i] - updates[i], params[i].dtype) for i in active}, new_slots
 
-    def clipped(self, gradients: Tensors) -> dict[int, Tensor]:
-        """Returns the gradients after the clipping transforms that stand at the head of the chains."""
+    def clipped(self, gradients: Tensors, params: Tensors) -> dict[int, Tensor]:
+        """Returns the gradients after the clipping transforms that stand at the head of the chains.
+
+        Args:
+            gradients: By index.
+            params: The values that the gradients were taken at, for the same indices.
+        """
         updates = {i: ops.cast(g, self.dtypes[i]) for i, g in gradients.items() if i in self.factors}
+        values = {i: ops.cast(params[i], self.dtypes[i]) for i in updates}
         one = ops.ones((), "float32")
         for k, stage in enumerate(self.stages):
             if not stage.transform.clips or any(address[0] == k for address in self.positions):
                 break
             members = [i for i in stage.members if i in updates]
-            self._run_stage(k, members, updates, updates, [], one, Rates(self.factors, one))
+            self._run_stage(k, members, values, updates, [], one, Rates(self.factors, one), updates)
         return updates
 
     def _run_stage(
@@ -129,9 +135,12 @@ class Plan:
         slots: list[Tensor],
         t: Tensor,
         rates: Rates,
+        gradients: Tensors,
     ) -> None:
         stage = self.stages[k]
         states = {i: self._state(k, i, slots) for i in members}
+        if stage.transform.sees_gradient:
+            states = {i: state | {"gradient": gradients[i]} for i, state in states.items()}
         lanes = rates.lanes(members)
         scalars = {lane: _tensors(stage.transform.scalars(t, rate)) for lane, rate in lanes.items()}
         common: State = {}

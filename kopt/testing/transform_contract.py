@@ -48,6 +48,9 @@ class Inputs:
         self.updates = [ops.convert_to_tensor(self.draw(shape), dtype) for shape in shapes]
         self.params = [ops.convert_to_tensor(self.draw(shape), dtype) for shape in shapes]
         self.slots = [self.filled(transform.slots(v), tuple(v.shape), dtype) for v in variables]
+        if transform.sees_gradient:
+            gradients = [ops.convert_to_tensor(self.draw(shape) - 0.5, dtype) for shape in shapes]
+            self.slots = [state | {"gradient": g} for state, g in zip(self.slots, gradients, strict=True)]
         self.own = self.filled(transform.own_slots(), (), "float32")
         self.h = scalars_of(transform, t, learning_rate)
 

@@ -8,12 +8,15 @@ from kopt.transforms.adamax import ScaleByAdamax
 from kopt.transforms.adan import ScaleByAdan
 from kopt.transforms.ademamix import ScaleByAdemamix
 from kopt.transforms.adopt import ScaleByAdopt
+from kopt.transforms.averages import ExponentialMovingAverage, Lookahead, StochasticWeightAveraging
+from kopt.transforms.cautious import Cautious
 from kopt.transforms.clip import ClipByGlobalNorm, ClipByNorm, ClipByRms, ClipByValue
 from kopt.transforms.cocob import ScaleByCocob
 from kopt.transforms.dadapt import ScaleByDadaptAdam
 from kopt.transforms.decay import AddDecayedWeights
 from kopt.transforms.dog import ScaleByDog, ScaleByDowg
 from kopt.transforms.factored import ScaleByConfidence, ScaleByFactoredRms
+from kopt.transforms.gradient import AdaptiveGradientClipping, CentralizeGradients, Grokfast, ZeroNonFinite
 from kopt.transforms.laprop import ScaleByLaprop
 from kopt.transforms.madgrad import ScaleByMadgrad
 from kopt.transforms.momentum import Momentum
@@ -37,11 +40,17 @@ from kopt.transforms.variance_reduction import VarianceReduction
 from kopt.transforms.yogi import ScaleByYogi
 
 __all__ = [
+    "AdaptiveGradientClipping",
     "AddDecayedWeights",
+    "Cautious",
+    "CentralizeGradients",
     "ClipByGlobalNorm",
     "ClipByNorm",
     "ClipByRms",
     "ClipByValue",
+    "ExponentialMovingAverage",
+    "Grokfast",
+    "Lookahead",
     "Momentum",
     "OrthogonalizedMomentum",
     "RelativeStep",
@@ -79,7 +88,9 @@ __all__ = [
     "SeenRows",
     "SignedMomentum",
     "Slot",
+    "StochasticWeightAveraging",
     "Transform",
     "TrustRatio",
     "VarianceReduction",
+    "ZeroNonFinite",
 ]

@@ -43,6 +43,8 @@ class Transform(Configured, abc.ABC):
         batches: Whether `update` may be given several variables of one shape at once, stacked along a new first axis
             of update, value and state. Matrix methods do: one batched product or decomposition, not many small ones.
         estimates: Names of own slots that are shown to the user: `optimizer.estimates`, and in TensorBoard.
+        sees_gradient: Whether `update` finds the gradient, as it was before clipping and all transforms, in
+            `slots["gradient"]`.
         averages: Whether the weights to evaluate with are others than those to train with: see `to_average`.
     """
 
@@ -52,6 +54,7 @@ class Transform(Configured, abc.ABC):
     decays: bool = False
     batches: bool = False
     estimates: tuple[str, ...] = ()
+    sees_gradient: bool = False
     averages: bool = False
 
     def slots(self, variable: Any) -> Sequence[Slot]:

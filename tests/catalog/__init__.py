@@ -18,6 +18,7 @@ from catalog import (
     schedule_free,
     schedules,
     slopes,
+    wrappers,
 )
 from catalog.case import SHAPES, Case, ScheduleCase, TransformCase
 
@@ -30,6 +31,7 @@ FAMILIES: list[Any] = [
     orthogonal,
     preconditioned,
     schedule_free,
+    wrappers,
 ]
 SCHEDULE_FAMILIES: list[Any] = [schedules, slopes, phases, cycles]
 CASES: list[Case] = [case for family in FAMILIES for case in family.CASES]
