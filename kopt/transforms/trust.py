@@ -75,9 +75,10 @@ class TrustRatio(Transform):
             return decayed, slots
         x_norm = ops.sqrt(ops.sum(ops.square(x)))
         u_norm = ops.sqrt(ops.sum(ops.square(u))) + x_norm * h["weight_decay"]
+        one = ops.ones_like(x_norm)
         is_zero = ops.logical_or(x_norm == 0, u_norm == 0)
-        ratio = h["coefficient"] * x_norm / ops.where(is_zero, ops.ones_like(u_norm), u_norm + h["epsilon"])
-        return decayed * ops.where(is_zero, ops.ones_like(ratio), ratio), slots
+        length = ops.where(is_zero, one, x_norm * h["coefficient"])
+        return decayed * (length / ops.where(is_zero, one, u_norm + h["epsilon"])), slots
 
 
 @register

@@ -121,6 +121,13 @@ CASES: list[Case] = [
         {"torch": oracles.torch_stable_adamw},
         state=tensors(2),
     ),
+    Case(
+        optimizers.StableAdamW,
+        {"learning_rate": 0.02, "beta_1": 0.6, "beta_2": 0.93, "epsilon": 1e-2, "weight_decay": 0.0},
+        reference.StableAdamW,
+        {"torch": oracles.torch_stable_adamw},
+        state=tensors(2),
+    ),
     # The torch oracle adds epsilon before bias correction: it agrees where epsilon is too small to matter.
     Case(
         optimizers.MARS,

@@ -43,6 +43,13 @@ def test_variables_that_are_zero_get_away_from_there(scale_vectors):
         np.testing.assert_allclose(x, -0.1 * g, rtol=1e-6)
 
 
+@pytest.mark.parametrize("optimizer_class", [optimizers.LAMB, optimizers.LARS])
+def test_variables_without_gradients_stay(optimizer_class):
+    start, gradients = problem()
+    (path,) = trained(optimizer_class(0.1), start, [[np.zeros_like(g) for g in gradients[0]]])
+    assert_same_path([path], [start], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     "transform", [transforms.TrustRatio(weight_decay=None), transforms.ScaleByStableAdam(weight_decay=None)]
 )
