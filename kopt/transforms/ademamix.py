@@ -68,12 +68,10 @@ class ScaleByAdemamix(Transform):
         share = ops.minimum(t / self.warmup_steps, 1.0)
         return h | {"weight_3": self._slow_share(share), "slow_scale": h["root"] * share * self.slow_weight}
 
-    def _slow_share(self, share: Tensor) -> Any:
+    def _slow_share(self, share: Tensor) -> Tensor:
         """Returns 1 - beta_3 after a share of the warm-up: 1 / log(beta), the half-life, goes straight to its end."""
-        if self.beta_3 <= self.beta_1:
-            return 1 - self.beta_3
-        start = 1 / math.log(self.beta_1) if self.beta_1 else 0.0
-        return -ops.expm1(1 / (start + share * (1 / math.log(self.beta_3) - start)))
+        start, end = _inverse_logarithm(self.beta_1), _inverse_logarithm(self.beta_3)
+        return ops.maximum(-ops.expm1(1 / (start + share * (end - start))), 1 - self.beta_3)
 
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
         m = slots["momentum"] + (u - slots["momentum"]) * h["weight_1"]
@@ -81,3 +79,7 @@ class ScaleByAdemamix(Transform):
         v = slots["velocity"] + (ops.square(u) - slots["velocity"]) * h["weight_2"]
         u = (m * h["scale"] + s * h["slow_scale"]) / (ops.sqrt(v) + h["epsilon"])
         return u, {"momentum": m, "slow_momentum": s, "velocity": v}
+
+
+def _inverse_logarithm(beta: float) -> float:
+    return 1 / math.log(beta) if beta else 0.0

@@ -106,6 +106,29 @@ CASES: list[Case] = [
         {"torch": oracles.torch_ademamix},
         state=tensors(3),
     ),
+    # Others take the logarithm of beta_1, which is 0 here.
+    Case(
+        optimizers.AdEMAMix,
+        {"learning_rate": 0.01, "beta_1": 0.0, "beta_2": 0.9, "beta_3": 0.95, "epsilon": 1e-2, "warmup_steps": 12},
+        reference.AdEMAMix,
+        state=tensors(3),
+    ),
+    # A beta_3 below beta_1 is not warmed up. pytorch_optimizer goes on with its formula behind the end of the warm-up.
+    Case(
+        optimizers.AdEMAMix,
+        {
+            "learning_rate": 0.01,
+            "beta_1": 0.9,
+            "beta_2": 0.95,
+            "beta_3": 0.8,
+            "slow_weight": 2.0,
+            "epsilon": 1e-2,
+            "warmup_steps": 15,
+        },
+        reference.AdEMAMix,
+        {"optax": oracles.optax_ademamix},
+        state=tensors(3),
+    ),
     # Every row decays: the first step moves nothing else, and the contract wants one that moves.
     Case(
         optimizers.ADOPT,

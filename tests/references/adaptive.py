@@ -76,8 +76,10 @@ class AdEMAMix(Remembering):
     def slow_beta(self, t):
         if not self.warmup_steps or t >= self.warmup_steps:
             return self.beta_3
-        start, end, share = np.log(self.beta_1), np.log(self.beta_3), t / self.warmup_steps
-        return min(np.exp(start * end / ((1 - share) * end + share * start)), self.beta_3)
+        with np.errstate(divide="ignore"):  # log(0) is a half-life of 0
+            first, last = np.log(0.5) / np.log([self.beta_1, self.beta_3])
+            half_life = first + (last - first) * t / self.warmup_steps
+            return min(0.5 ** (1 / half_life), self.beta_3)
 
     def direction(self):
         betas = np.array([self.slow_beta(i) for i in range(1, self.t + 1)])
