@@ -2,12 +2,10 @@
 
 A mutant is one change of an operator, a constant, a function or a branch inside a function of `kopt/transforms` or,
 with `--folder`, of `kopt/schedules`. The judges are the tests of this suite that look at mathematics. For transforms:
-for each row of the catalogue that uses the changed module, the parity with float64 NumPy and with the stored paths of
-torch; for each transform of the module, its contract and its argument rules. For schedules: the closed forms of the
-catalogue's rows, argument rules and errors. A mutant that they all pass has to face the parity and contract tests in
-full, or all tests of schedules. What then still lives is a survivor: `mutants_survivors.json` says why, or this script
-fails.
-
+for each row of the catalogue that uses the changed module, the parity with float64 NumPy and with torch's stored paths;
+for each transform, its contract and argument rules. For schedules: closed forms, rules, errors and laws. A mutant that
+they all pass faces parity and contract in full, or the tests of fractions. What then lives needs a reason in
+`mutants_survivors.json`, or this script fails.
 Signatures' defaults, annotations, messages and docstrings are not changed: the golden files hold defaults.
 
     KERAS_BACKEND=torch python tests/mutants.py [--only adam.py] [--workers 2]
@@ -18,6 +16,7 @@ import ast
 import contextlib
 import copy
 import importlib
+import inspect
 import io
 import json
 import multiprocessing
@@ -222,7 +221,7 @@ def users_of(name: str) -> set[type]:
 
 def judges(path: str) -> list[Callable[[], None]]:
     """Returns the quick tests that look at a module, the likeliest to notice first."""
-    return schedule_judges(path) if path.startswith("kopt/schedules/") else transform_judges(path)
+    return (schedule_judges if path.startswith("kopt/schedules/") else transform_judges)(path)
 
 
 def schedule_judges(path: str) -> list[Callable[[], None]]:
@@ -230,17 +229,23 @@ def schedule_judges(path: str) -> list[Callable[[], None]]:
     import catalog
     import test_bad_input
     import test_schedule_errors
+    import test_schedule_fractions
+    import test_schedule_laws
     import test_schedules
 
-    name = module_of(path).__name__
     found: list[Callable[[], None]] = []
-    for case in sorted(catalog.SCHEDULE_CASES, key=lambda case: case.schedule_class.__module__ != name):
-        found.append(lambda case=case: test_schedules.test_equals_the_closed_form(case))
-        found.append(lambda case=case: test_schedules.test_keeps_shape_and_gives_float32(case))
+    own = module_of(path).__name__
+    for case in sorted(catalog.SCHEDULE_CASES, key=lambda case: case.schedule_class.__module__ != own):
+        for test in (test_schedules.test_equals_the_closed_form, test_schedules.test_keeps_shape_and_gives_float32):
+            found.append(lambda case=case, test=test: test(case))
     for parameter in test_bad_input.arguments():
-        if parameter.values[0].__module__ == name:
+        if parameter.values[0].__module__ == own:
             found.append(lambda values=parameter.values: test_bad_input.test_every_argument_keeps_its_rule(*values))
-    return [*found, *(lambda row=row: test_schedule_errors.test_bad_value(*row) for row in test_schedule_errors.ROWS)]
+    found += [lambda row=row: test_schedule_errors.test_bad_value(*row) for row in test_schedule_errors.ROWS]
+    for module in (test_schedule_fractions, test_schedules, test_schedule_laws):
+        tests = [test for name, test in inspect.getmembers(module, inspect.isfunction) if name.startswith("test_")]
+        found += [test for test in tests if not inspect.signature(test).parameters]
+    return found
 
 
 def transform_judges(path: str) -> list[Callable[[], None]]:
@@ -299,7 +304,7 @@ def is_noticed(judge: Callable[[], None]) -> bool:
 
 
 def full_trial(path: str) -> bool:
-    """Returns whether the parity and contract tests in full notice something, or all tests of schedules."""
+    """Returns whether the parity and contract tests in full notice something, or those of fractions of a run."""
     import catalog
     import pytest
 
@@ -309,7 +314,7 @@ def full_trial(path: str) -> bool:
     arguments = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         if path.startswith("kopt/schedules/"):
-            return pytest.main([*arguments, *sorted(str(p) for p in (ROOT / "tests").glob("test_schedule*.py"))]) == 1
+            return pytest.main([*arguments, str(ROOT / "tests/test_schedule_fractions.py")]) == 1
         whole = [str(ROOT / "tests" / name) for name in ("test_parity.py", "test_bad_input.py")]
         if pytest.main([*arguments, *whole, *extra]) == 1:
             return True
@@ -341,6 +346,7 @@ def verdict(mutant: Mutant, cache: dict[str, list[Callable[[], None]]]) -> str:
                     cache[mutant.path].remove(judge)
                     cache[mutant.path].insert(0, judge)
                     return "killed"
+            signal.alarm(5 * SECONDS)
             return "killed late" if full_trial(mutant.path) else "survived"
     except (TooLongError, ValueError):
         return "killed"
