@@ -38,7 +38,7 @@ CASES: list[Case] = [
     # The default decay is part of what is promised.
     Case(
         optimizers.SGDW,
-        {"learning_rate": 0.3, "momentum": 0.6, "nesterov": True},
+        {"learning_rate": 0.05, "momentum": 0.6, "nesterov": True},
         reference.SGDW,
         {"optax": oracles.optax_sgdw},
     ),
@@ -77,14 +77,14 @@ CASES: list[Case] = [
     ),
     Case(
         optimizers.Adagrad,
-        {"learning_rate": 0.2, "initial_accumulator_value": 0.0, "epsilon": 1e-3},
+        {"learning_rate": 0.2, "initial_accumulator_value": 0.3},
         reference.Adagrad,
         ADAGRAD_ORACLES | {"torch": oracles.torch_adagrad},
     ),
     # torch adds the decay to the gradient.
     Case(
         optimizers.Adagrad,
-        {"learning_rate": 0.1, "initial_accumulator_value": 0.3, "weight_decay": 0.3},
+        {"learning_rate": 0.1, "initial_accumulator_value": 0.0, "epsilon": 0.0, "weight_decay": 0.3},
         reference.Adagrad,
         ADAGRAD_ORACLES,
     ),
@@ -113,7 +113,7 @@ CASES: list[Case] = [
     # optax adds the decay to the gradient, and has no form without the first weights.
     Case(
         optimizers.MADGRAD,
-        {"learning_rate": 0.02, "momentum": 0.8, "epsilon": 1e-3, "weight_decay": 0.3},
+        {"learning_rate": 0.02, "momentum": 0.8, "epsilon": 0.0, "weight_decay": 0.3},
         reference.MADGRAD,
         {"torch": oracles.torch_madgrad},
         state=tensors(3),
@@ -145,10 +145,10 @@ CASES: list[Case] = [
         reference.Rprop,
         state=tensors(2),
     ),
-    # The first step is longer than the longest.
+    # The first step is longer than the longest, which is the shortest, too.
     Case(
         optimizers.Rprop,
-        {"learning_rate": 0.3, "eta_plus": 1.4, "max_step_size": 0.1},
+        {"learning_rate": 0.3, "min_step_size": 0.1, "max_step_size": 0.1},
         reference.Rprop,
         RPROP_ORACLES,
         state=tensors(2),
@@ -163,7 +163,7 @@ CASES: list[Case] = [
     ),
     Case(
         optimizers.SM3,
-        {"learning_rate": 0.05, "momentum": 0.6, "epsilon": 1e-3, "weight_decay": 0.3},
+        {"learning_rate": 0.05, "momentum": 0.6, "epsilon": 0.0, "weight_decay": 0.3},
         reference.SM3,
         SM3_ORACLES,
         state=per_axis(1),
@@ -191,7 +191,7 @@ CASES: list[Case] = [
         NOVOGRAD_ORACLES,
         state=tensors(1, 1),
     ),
-    # Keras has no lazy Adam, and torch's takes sparse gradients: see `test_lazy.py`.
+    # Keras has no lazy Adam, and torch's takes sparse gradients: see `test_transforms_lazy.py`.
     Case(
         optimizers.LazyAdam,
         {"learning_rate": 0.03, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3, "lazy": "kernel$|embeddings$"},
@@ -213,10 +213,11 @@ def rprop(k: int) -> transforms.ScaleByRprop:
     return transforms.ScaleByRprop(0.2 + k / 20, 1.1 + k / 10, 1e-3 * (k + 1), 0.5 + k)
 
 
+# Without epsilon, zeros show that nothing over nothing is nothing.
 TRANSFORMS: list[TransformCase] = [
     TransformCase(
         transforms.ScaleByAdadelta,
-        {"rho": 0.8, "epsilon": 1e-3},
+        {"rho": 0.8, "epsilon": 0.0},
         [lambda k: transforms.ScaleByAdadelta(k / 8, 1e-3 * (k + 1))],
     ),
     TransformCase(
@@ -226,7 +227,7 @@ TRANSFORMS: list[TransformCase] = [
     ),
     TransformCase(
         transforms.ScaleByMadgrad,
-        {"momentum": 0.7, "epsilon": 1e-3},
+        {"momentum": 0.7, "epsilon": 0.0},
         [
             lambda k: transforms.ScaleByMadgrad((k + 1) / 9, 1e-3 * (k + 1)),
             lambda k: transforms.ScaleByMadgrad(0.0, 1e-3 * (k + 1)),
@@ -244,11 +245,11 @@ TRANSFORMS: list[TransformCase] = [
     ),
     TransformCase(
         transforms.ScaleByRss,
-        {"initial_accumulator_value": 0.3, "epsilon": 1e-3},
+        {"initial_accumulator_value": 0.0, "epsilon": 0.0},
         [lambda k: transforms.ScaleByRss(k / 8, 1e-3 * (k + 1))],
     ),
     TransformCase(transforms.ScaleBySign, {}, [lambda k: transforms.ScaleBySign()]),
-    TransformCase(transforms.ScaleBySm3, {"epsilon": 1e-3}, [lambda k: transforms.ScaleBySm3(1e-3 * (k + 1))]),
+    TransformCase(transforms.ScaleBySm3, {"epsilon": 0.0}, [lambda k: transforms.ScaleBySm3(1e-3 * (k + 1))]),
     TransformCase(
         transforms.SeenRows,
         {"transform": transforms.ScaleByAdam(0.8, 0.95, 1e-3)},
