@@ -2,8 +2,9 @@
 
     python benchmarks/matrix_methods.py --backend all --size 512 --json matrices.json
 
-A method that renews decompositions every so many steps stands twice in the table: with a step that renews none, and with
-one that does ("renewing"). In one process of one thread, all take turns, so that what else the machine does meets all.
+A method that renews decompositions every so many steps stands twice in the table: with a step that renews none, and
+with one that does ("renewing"). In one process of one thread, all take turns, so that what else the machine does meets
+all.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from kopt.transforms.shampoo import Grafting
 
 @register
 class Shampoo(ComposedOptimizer):
-    """Multiplies the averaged gradient by inverse fourth roots of L and R, its averaged products with itself, per block.
+    """Multiplies blocks of the averaged gradient by inverse fourth roots of its averaged products with itself.
 
     ```
     m <- beta_1 m + (1 - beta_1) g;            m_hat = m / (1 - beta_1^t)
@@ -28,10 +28,11 @@ class Shampoo(ComposedOptimizer):
     ```
 
     l and r are the largest eigenvalues of L_hat and R_hat, so that `epsilon` means the same at any scale of gradients
-    (Gupta et al. start L and R at epsilon I, Shi et al. add epsilon I). `grafting_epsilon` is outside the root and behind
-    the bias correction. |a| and |d| are norms of the whole variable (Shi et al.: of each block). Before the first roots,
-    the step is a. Weight decay is decoupled. The first paper's method is `Shampoo(beta_1=0, block_size=n, grafting=None,
-    precondition_frequency=1, start_preconditioning_step=1, accumulate=True)` with n as large as the largest side.
+    (Gupta et al. start L and R at epsilon I, Shi et al. add epsilon I). `grafting_epsilon` is outside the root and
+    behind the bias correction. |a| and |d| are norms of the whole variable (Shi et al.: of each block). Before the
+    first roots, the step is a. Weight decay is decoupled. The first paper's method is `Shampoo(beta_1=0, block_size=n,
+    grafting=None, precondition_frequency=1, start_preconditioning_step=1, accumulate=True)` with n as large as the
+    largest side.
 
     A kernel is the matrix (inputs, outputs) that its layer multiplies by, also that of a convolution, (height * width *
     in, out), and of attention; the papers give each axis of a tensor a matrix of its own. A side that is longer than
@@ -41,15 +42,15 @@ class Shampoo(ComposedOptimizer):
     Memory: 24 bytes per parameter of a kernel whose blocks are square: 8 for m and v, 16 for L, R, A and B. Momentum
     takes 4 more, other lengths than "adam" and "rmsprop" 4 less. A larger `block_size` takes no more memory, but time.
 
-    Compute: for a kernel of 512 x 512 on one core, a step costs {SHAMPOO_STEP} times AdamW's, one that takes roots
-    {SHAMPOO_REFRESH} times (`benchmarks/matrix_methods.py`).
+    Compute: for a kernel of 512 x 512 on one core, a step costs 3 times AdamW's, one that takes roots 9 times
+    (`benchmarks/matrix_methods.py`).
 
     Args:
         learning_rate: A number >= 0, a schedule, or a callable without arguments.
         beta_1: Decay rate of the average of gradients, in [0, 1).
         beta_2: Decay rate of the averages L, R and v, in [0, 1).
-        epsilon: Share of the largest eigenvalue that is added to all of them, >= 0. In float32, smaller eigenvalues than
-            1e-7 of the largest are noise.
+        epsilon: Share of the largest eigenvalue that is added to all of them, >= 0. In float32, smaller eigenvalues
+            than 1e-7 of the largest are noise.
         momentum: Of the steps, behind the grafting as in Anil et al., in [0, 1); 0 keeps no buffer.
         block_size: Largest number of rows or columns of a block, >= 1.
         precondition_frequency: Every how many steps A and B are computed, >= 1.

@@ -10,7 +10,7 @@ from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, ScaleBySoap
 
 @register
 class SOAP(ComposedOptimizer):
-    """Adam, run in the slowly turning eigenvectors of averaged products of the gradient with itself (Shampoo's L and R).
+    """Adam in the eigenvectors of averaged products of the gradient with itself, which turn slowly.
 
     ```
     G  = Q_L' g Q_R
@@ -24,22 +24,22 @@ class SOAP(ComposedOptimizer):
         sort the columns q of Q by falling q' L q, and v along with them;  Q <- QR(L Q)
     ```
 
-    At the first step, L, R, Q_L and Q_R are made from the gradient and u = 0. `epsilon` is outside the root and compared with
-    the root before bias correction, as in the paper's implementation. Weight decay is decoupled; it acts on the weights
-    before the step (the paper's implementation: after it, and not at the first step).
+    At the first step, L, R, Q_L and Q_R are made from the gradient and u = 0. `epsilon` is outside the root and
+    compared with the root before bias correction, as in the paper's implementation. Weight decay is decoupled; it acts
+    on the weights before the step (the paper's implementation: after it, and not at the first step).
 
     A kernel is the matrix (inputs, outputs) that its layer multiplies by, also that of a convolution, (height * width *
-    in, out), and of attention; the paper gives each axis of a tensor a Q of its own. Vectors, scalars, and kernels with one
-    input or one output take Adam's step from the second gradient on. What stays the same whatever library computes the
-    decompositions: weights do not depend on the signs of the columns of Q. They do depend on Q where L has no rank: the
-    first Q_L of a kernel (6, 4) is completed by fixed vectors (see `ScaleBySoap`); later, where fewer gradients than
-    needed have been seen, what rounding makes of L decides, as in any implementation.
+    in, out), and of attention; the paper gives each axis of a tensor a Q of its own. Vectors, scalars, and kernels with
+    one input or one output take Adam's step from the second gradient on. What stays the same whatever library computes
+    the decompositions: weights do not depend on the signs of the columns of Q. They do depend on Q where L has no rank:
+    the first Q_L of a kernel (6, 4) is completed by fixed vectors (see `ScaleBySoap`); later, where fewer gradients
+    than needed have been seen, what rounding makes of L decides, as in any implementation.
 
-    Memory: 24 bytes per parameter of a square kernel: 8 for m and v, 16 for L, R, Q_L and Q_R. In general, a kernel (n, k)
-    keeps 8 n k + 8 n^2 + 8 k^2 bytes, without n^2 or k^2 for a side above `max_precondition_dimension`.
+    Memory: 24 bytes per parameter of a square kernel: 8 for m and v, 16 for L, R, Q_L and Q_R. In general, a kernel (n,
+    k) keeps 8 n k + 8 n^2 + 8 k^2 bytes, without n^2 or k^2 for a side above `max_precondition_dimension`.
 
-    Compute: for a kernel of 512 x 512 on one core, a step costs {SOAP_STEP} times AdamW's, one that also turns Q {SOAP_REFRESH}
-    times (`benchmarks/matrix_methods.py`).
+    Compute: for a kernel of 512 x 512 on one core, a step costs 5 times AdamW's, one that also turns Q 13 times
+    (`benchmarks/matrix_methods.py`).
 
     Args:
         learning_rate: A number >= 0, a schedule, or a callable without arguments.

@@ -21,7 +21,7 @@ TINY = 1e-30
 
 @register
 class ScaleByShampoo(Transform):
-    """Multiplies each block of the averaged gradient by inverse roots of L and R, at the length of another method's step.
+    """Multiplies blocks of the averaged gradient by inverse roots of L and R, at the length of another method's step.
 
     ```
     m <- beta_1 m + (1 - beta_1) g;            m_hat = m / (1 - beta_1^t)
@@ -37,8 +37,8 @@ class ScaleByShampoo(Transform):
     u  = d |a| / |d|                           without grafting: u = d
     ```
 
-    l and r are the largest eigenvalues of L_hat and R_hat; the roots are taken by eigenvalues. Norms are those of the whole
-    variable. Until there are roots, u = a (without grafting: m_hat).
+    l and r are the largest eigenvalues of L_hat and R_hat; the roots are taken by eigenvalues. Norms are those of the
+    whole variable. Until there are roots, u = a (without grafting: m_hat).
 
     A kernel is the matrix (inputs, outputs) that its layer multiplies by, also that of a convolution: (height * width *
     in, out). A side that is longer than `block_size` is cut into the fewest blocks of equal length that fit. Vectors,
@@ -47,8 +47,8 @@ class ScaleByShampoo(Transform):
     Args:
         beta_1: Decay rate of the average of gradients, in [0, 1).
         beta_2: Decay rate of the averages L, R and v, in [0, 1).
-        epsilon: Share of the largest eigenvalue that is added to all of them, >= 0. In float32, smaller eigenvalues than
-            1e-7 of the largest are noise.
+        epsilon: Share of the largest eigenvalue that is added to all of them, >= 0. In float32, smaller eigenvalues
+            than 1e-7 of the largest are noise.
         block_size: Largest number of rows or columns of a block, >= 1.
         precondition_frequency: Every how many steps A and B are computed, >= 1.
         start_preconditioning_step: The step at which they are computed first, >= 1.

@@ -34,10 +34,10 @@ class ScaleBySoap(Transform):
     (height * width * in, out). Vectors, scalars, and kernels with one input or one output have no Q, and take Adam's
     step from the second gradient on.
 
-    The first Q_L and Q_R are the singular vectors of the first gradient. A gradient of the shape (6, 4) has only 4 on the
-    left: the other 2 columns of Q_L are sine waves, made orthogonal to the 4. Eigenvectors of g g' would be arbitrary
-    there, and the steps would depend on the library that computes them. Which sign the columns have does not matter to
-    any step, nor in which order they stand.
+    The first Q_L and Q_R are the singular vectors of the first gradient. A gradient of the shape (6, 4) has only 4 on
+    the left: the other 2 columns of Q_L are sine waves, made orthogonal to the 4. Eigenvectors of g g' would be
+    arbitrary there, and the steps would depend on the library that computes them. Which sign the columns have does not
+    matter to any step, nor in which order they stand.
 
     Args:
         beta_1: Decay rate of the average of gradients, in [0, 1).
@@ -110,12 +110,16 @@ class ScaleBySoap(Transform):
         for side in bases:
             old = slots[f"{side}_statistics"]
             statistics[side] = new[f"{side}_statistics"] = old + (_square(g, side) - old) * h["weight_2"]
-        refreshed = adapter_module.branch(
-            ops.logical_or(h["is_due"] > 0.5, ops.any(ops.logical_not(moves))),
-            lambda: _followed(bases, v, statistics, g, moves),
+        turned = adapter_module.branch(
+            ops.logical_and(h["is_due"] > 0.5, ops.any(moves)),
+            lambda: _iterated(bases, v, statistics),
             lambda: {"velocity": v, **{f"{side}_basis": q for side, q in bases.items()}},
         )
-        return direction, new | refreshed
+        return direction, new | adapter_module.branch(
+            ops.all(moves),
+            lambda: turned,
+            lambda: turned | {name: ops.where(moves, turned[name], q) for name, q in _first_bases(g, bases).items()},
+        )
 
 
 def _turned(x: Tensor, bases: State) -> Tensor:
@@ -138,24 +142,16 @@ def _transposed(x: Tensor) -> Tensor:
     return ops.swapaxes(x, -2, -1)
 
 
-def _followed(bases: State, v: Tensor, statistics: State, g: Tensor, exists: Tensor) -> State:
-    """Returns bases that follow the statistics, the first ones where none exist yet, and v in the order of the columns."""
-
-    def first_too() -> State:
-        later = iterated()
-        return later | {name: ops.where(exists, later[name], q) for name, q in _first_bases(g, bases).items()}
-
-    def iterated() -> State:
-        new: State = {"velocity": v}
-        for side, q in bases.items():
-            product = ops.matmul(statistics[side], q)
-            order = ops.argsort(-ops.sum(q * product, axis=-2), axis=-1)
-            new[f"{side}_basis"] = orthonormal(ops.take_along_axis(product, order[..., None, :], axis=-1))
-            along = order[..., :, None] if side == "left" else order[..., None, :]
-            new["velocity"] = ops.take_along_axis(new["velocity"], along, axis=-2 if side == "left" else -1)
-        return new
-
-    return adapter_module.branch(ops.all(exists), iterated, first_too)
+def _iterated(bases: State, v: Tensor, statistics: State) -> State:
+    """Returns the bases after one step of power iteration, and v in the new order of their columns."""
+    new: State = {"velocity": v}
+    for side, q in bases.items():
+        product = ops.matmul(statistics[side], q)
+        order = ops.argsort(-ops.sum(q * product, axis=-2), axis=-1)
+        new[f"{side}_basis"] = orthonormal(ops.take_along_axis(product, order[..., None, :], axis=-1))
+        along = order[..., :, None] if side == "left" else order[..., None, :]
+        new["velocity"] = ops.take_along_axis(new["velocity"], along, axis=-2 if side == "left" else -1)
+    return new
 
 
 def _first_bases(g: Tensor, sides: State) -> State:

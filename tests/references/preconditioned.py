@@ -90,7 +90,7 @@ def inverse_root(matrix: np.ndarray, exponent: float, ridge: float) -> np.ndarra
 
 @dataclass
 class Shampoo:
-    """Gupta et al. 2018, algorithm 1, on blocks as in Anil et al. 2020, section 4, with the averages of Shi et al. 2023."""
+    """Gupta et al. 2018, algorithm 1, in the blocks of Anil et al. 2020, with the averages of Shi et al. 2023."""
 
     learning_rate: Rate
     beta_1: float = 0.9
