@@ -3,7 +3,7 @@
 Backends and Keras are imported inside the functions: a process runs one of them, chosen by its environment.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,24 +40,39 @@ def competitors(backend: str, mode: str, shapes: Sequence[Shape]) -> dict[str, M
 
     import kopt
 
-    if backend == "tensorflow":
+    def adamw(of: Any) -> Callable[[], Any]:
+        return lambda: of.AdamW(learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+
+    found = driven(mode, shapes, {"kopt": adamw(kopt.optimizers), "keras": adamw(keras.optimizers)})
+    if backend == "torch":
+        found["torch fused"] = lambda: _torch_fused(*_numbers(shapes))
+    return found
+
+
+def driven(mode: str, shapes: Sequence[Shape], optimizers: Mapping[str, Callable[[], Any]]) -> dict[str, Make]:
+    """Returns a competitor for each function that makes an optimizer, all on the same kernels and gradients."""
+    import keras
+
+    if mode in MODES["tensorflow"]:
         _use_one_thread()
-    chance = np.random.default_rng(0)
-    values = [chance.standard_normal(shape, "float32") for shape in shapes]
-    gradients = [keras.ops.convert_to_tensor(1e-2 * chance.standard_normal(shape, "float32")) for shape in shapes]
+    values, gradients = _numbers(shapes)
     drive = {"graph": _tensorflow, "xla": _tensorflow_xla, "jit": _jax, "apply": _torch}[mode]
 
-    def make(optimizer: Callable[..., Any]) -> Make:
+    def make(optimizer: Callable[[], Any]) -> Make:
         return lambda: drive(
-            optimizer(learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY),
-            [keras.Variable(value, name=f"v{i}") for i, value in enumerate(values)],
-            gradients,
+            optimizer(), [keras.Variable(x, name=f"kernel_{i}") for i, x in enumerate(values)], gradients
         )
 
-    found = {"kopt": make(kopt.optimizers.AdamW), "keras": make(keras.optimizers.AdamW)}
-    if backend == "torch":
-        found["torch fused"] = lambda: _torch_fused(values, gradients)
-    return found
+    return {name: make(optimizer) for name, optimizer in optimizers.items()}
+
+
+def _numbers(shapes: Sequence[Shape]) -> tuple[list[Any], list[Any]]:
+    """Returns values and gradients."""
+    import keras
+
+    chance = np.random.default_rng(0)
+    values = [chance.standard_normal(shape, "float32") for shape in shapes]
+    return values, [keras.ops.convert_to_tensor(1e-2 * chance.standard_normal(shape, "float32")) for shape in shapes]
 
 
 def _use_one_thread() -> None:

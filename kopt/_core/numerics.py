@@ -19,3 +19,31 @@ def one_minus_power(beta: float, t: Any) -> Any:
     if beta == 0:
         return ops.ones_like(t)
     return ops.negative(ops.expm1(ops.multiply(t, math.log(beta))))
+
+
+def eigen(matrix: Any) -> tuple[Any, Any]:
+    """Returns the eigenvalues of symmetric matrices in ascending order, and their eigenvectors as columns.
+
+    What is not finite counts as 0: LAPACK, which PyTorch and TensorFlow call, would end the training with an error.
+
+    Args:
+        matrix: Of the shape (..., n, n), float32 or float64: no backend decomposes 16-bit floats.
+    """
+    return ops.eigh(ops.where(ops.isfinite(matrix), matrix, ops.zeros_like(matrix)))
+
+
+def orthonormal(columns: Any) -> Any:
+    """Returns orthonormal columns that span what the given ones span, each leaning to the side of its own column.
+
+    These are the Q factors of which R has a positive diagonal; libraries differ in the signs otherwise.
+
+    Args:
+        columns: Of the shape (..., n, k) with k <= n, float32 or float64.
+    """
+    q, r = ops.qr(columns)
+    return q * leaning(ops.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
+
+
+def leaning(x: Any) -> Any:
+    """Returns -1 where x is below 0, otherwise 1, in the dtype of x."""
+    return ops.where(x < 0, -ops.ones_like(x), ops.ones_like(x))

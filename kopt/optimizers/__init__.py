@@ -41,8 +41,10 @@ from kopt.optimizers.schedule_free_sgd import ScheduleFreeSGD
 from kopt.optimizers.scion import Scion
 from kopt.optimizers.sgd import SGD
 from kopt.optimizers.sgdw import SGDW
+from kopt.optimizers.shampoo import Shampoo
 from kopt.optimizers.signum import Signum
 from kopt.optimizers.sm3 import SM3
+from kopt.optimizers.soap import SOAP
 from kopt.optimizers.stable_adamw import StableAdamW
 from kopt.optimizers.yogi import Yogi
 
@@ -57,6 +59,7 @@ __all__ = [
     "SGD",
     "SGDW",
     "SM3",
+    "SOAP",
     "AdEMAMix",
     "AdaBelief",
     "Adadelta",
@@ -88,6 +91,7 @@ __all__ = [
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "Scion",
+    "Shampoo",
     "Signum",
     "StableAdamW",
     "Yogi",

@@ -159,7 +159,8 @@ class StepChecks:
         optimizer, variables = make(), problems.variables()
         optimizer.build(variables)
         state = problems.values(optimizer.slot_variables)
-        optimizer.apply(problems.tensors(problems.gradients(0)[1:2]), variables[1:2])
+        for step in range(2):  # some look at the first gradient only
+            optimizer.apply(problems.tensors(problems.gradients(step)[1:2]), variables[1:2])
         moved = problems.values(variables)
         problems.assert_same([moved[i] for i in (0, 2, 3)], [problems.start_values()[i] for i in (0, 2, 3)])
         assert np.any(moved[1] != problems.start_values()[1])

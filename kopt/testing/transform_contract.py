@@ -60,7 +60,12 @@ class Inputs:
 
     def filled(self, slots: Sequence[Slot], shape: tuple[int, ...], dtype: str) -> State:
         """Returns state of the declared names and shapes."""
-        return {s.name: ops.convert_to_tensor(self.draw(shape if s.shape is None else s.shape), dtype) for s in slots}
+        return {s.name: ops.convert_to_tensor(self._state(shape if s.shape is None else s.shape), dtype) for s in slots}
+
+    def _state(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Returns random numbers; a square matrix, which may be decomposed, with a heavy diagonal: well-conditioned."""
+        square = len(shape) > 1 and shape[-1] == shape[-2]
+        return self.draw(shape) + (shape[-1] * np.eye(shape[-1], dtype="float32") if square else 0)
 
     def arrays(self) -> list[np.ndarray]:
         """Returns copies of all the numbers."""

@@ -30,9 +30,11 @@ from kopt.transforms.rms import ScaleByRms
 from kopt.transforms.rows import SeenRows
 from kopt.transforms.rprop import ScaleByRprop
 from kopt.transforms.schedule_free import ScheduleFree
+from kopt.transforms.shampoo import ScaleByShampoo
 from kopt.transforms.sign import ScaleByLion, ScaleBySign
 from kopt.transforms.signed import SignedMomentum
 from kopt.transforms.sm3 import ScaleBySm3
+from kopt.transforms.soap import ScaleBySoap
 from kopt.transforms.stable import ScaleByStableAdam
 from kopt.transforms.transform import Slot, Transform
 from kopt.transforms.trust import ScaleByParameterRms, TrustRatio
@@ -80,8 +82,10 @@ __all__ = [
     "ScaleByRms",
     "ScaleByRprop",
     "ScaleByRss",
+    "ScaleByShampoo",
     "ScaleBySign",
     "ScaleBySm3",
+    "ScaleBySoap",
     "ScaleByStableAdam",
     "ScaleByYogi",
     "ScheduleFree",
