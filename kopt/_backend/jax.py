@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import keras
 
 try:
@@ -63,4 +64,6 @@ def occurrences(indices: Any, size: int) -> Any:
 
 def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
     """Returns what one of two pure functions returns; the other does not run, unless `vmap` needs both."""
+    if not isinstance(condition, jax.core.Tracer):  # `cond` would compile both anew at each call
+        return then() if condition else otherwise()
     return keras.ops.cond(condition, then, otherwise)

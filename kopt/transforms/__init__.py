@@ -14,6 +14,7 @@ from kopt.transforms.dadapt import ScaleByDadaptAdam
 from kopt.transforms.decay import AddDecayedWeights
 from kopt.transforms.dog import ScaleByDog, ScaleByDowg
 from kopt.transforms.factored import ScaleByConfidence, ScaleByFactoredRms
+from kopt.transforms.kron import ScaleByKron
 from kopt.transforms.laprop import ScaleByLaprop
 from kopt.transforms.madgrad import ScaleByMadgrad
 from kopt.transforms.momentum import Momentum
@@ -58,6 +59,7 @@ __all__ = [
     "ScaleByDog",
     "ScaleByDowg",
     "ScaleByFactoredRms",
+    "ScaleByKron",
     "ScaleByLaprop",
     "ScaleByLearningRate",
     "ScaleByLion",
