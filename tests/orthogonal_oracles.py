@@ -114,3 +114,54 @@ class KerasMuon:
         self.t += 1
         self.inner.epsilon = self.epsilon * math.sqrt(1 - self.inner.adam_beta_2**self.t)
         self.inner.apply(gradients, variables)
+
+
+def torch_kron(
+    parameters: Sequence[Any],
+    learning_rate: float,
+    beta_1: float,
+    precondition_frequency: int = 1,
+    precondition_learning_rate: float = 0.1,
+    max_size_triangular: int = 8192,
+    weight_decay: float = 0.0,
+) -> Any:
+    """pytorch_optimizer's Kron with its random probe V replaced by the mean over all V: the sum over unit matrices."""
+    import torch
+    from pytorch_optimizer.optimizer import psgd
+
+    def update_precondition(qs: Any, expressions: Any, v: Any, g: Any, step: float, eps: float) -> None:
+        def terms(unit: int) -> Any:
+            probe = torch.zeros_like(v).view(-1)
+            probe[unit] = 1
+            a, b = psgd.get_a_and_conj_b(expressions[0], g, qs, probe.view(v.shape))
+            return psgd.get_q_terms(expressions[1], a, b)
+
+        units = [terms(unit) for unit in range(v.numel())]
+        for n, q in enumerate(qs):
+            gram, noise = units[0][n][0], sum(unit[n][1] for unit in units)
+            if q.dim() < 2:
+                q -= step * (gram - noise) * q / ((gram + noise).abs().max() + eps)
+            else:
+                q -= step * torch.triu(gram - noise) @ q / (psgd.norm_lower_bound(gram + noise) + eps)
+
+    class MeanOverProbes(psgd.Kron):
+        def step(self, closure: Any = None) -> Any:
+            original, psgd.update_precondition = psgd.update_precondition, update_precondition
+            try:
+                return super().step(closure)
+            finally:
+                psgd.update_precondition = original
+
+    optimizer = MeanOverProbes(
+        parameters,
+        lr=learning_rate,
+        momentum=beta_1,
+        weight_decay=weight_decay,
+        max_size_triangular=max_size_triangular,
+        pre_conditioner_update_probability=lambda step: torch.tensor(float(step % precondition_frequency == 0)),
+        balance_prob=1.0,
+        precondition_dtype=torch.float64,
+    )
+    for group in optimizer.param_groups:
+        group["precondition_lr"] = precondition_learning_rate
+    return optimizer

@@ -1,5 +1,7 @@
 """Matrix methods: what they cost under compilation, and whether kernels of one shape may be computed in one batch."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -19,10 +21,15 @@ def muon(**changes):
     return optimizers.Muon(**{"learning_rate": 0.05, "matrices": "kernel", **changes})
 
 
-def test_kernels_of_one_shape_train_as_if_they_were_apart():
+def kron(**changes):
+    return optimizers.Kron(**{"learning_rate": 0.05, "beta_1": 0.5, "precondition_frequency": 3, **changes})
+
+
+@pytest.mark.parametrize("make", [muon, kron])
+def test_kernels_of_one_shape_train_as_if_they_were_apart(make):
     start, gradients = problem(SHAPES)
-    together = trained(muon(), start, gradients, SHAPES)
-    apart = [trained(muon(), [start[i]], [[step[i]] for step in gradients], [name]) for i, name in enumerate(SHAPES)]
+    together = trained(make(), start, gradients, SHAPES)
+    apart = [trained(make(), [start[i]], [[step[i]] for step in gradients], [name]) for i, name in enumerate(SHAPES)]
     assert_same_path(together, [[path[t][0] for path in apart] for t in range(len(gradients))])
 
 
@@ -92,14 +99,89 @@ def program(optimizer):
     return jax.make_jaxpr(optimizer.stateless_apply)(state, problems.tensors(problems.gradients(0)), values).jaxpr
 
 
+def places(optimizer, primitive):
+    """Returns for each use of a primitive in one call of `apply` whether it is in a branch that need not run."""
+    return [is_inside for name, is_inside in primitives(program(optimizer)) if name == primitive]
+
+
 @on_jax
-def test_micro_batches_run_no_matrix_products():
-    found = [
-        inside for name, inside in primitives(program(muon(gradient_accumulation_steps=2))) if name == "dot_general"
-    ]
+@pytest.mark.parametrize("make", [muon, kron])
+def test_micro_batches_run_no_matrix_products(make):
+    found = places(make(gradient_accumulation_steps=2), "dot_general")
     assert found
     assert all(found)
-    assert not any(inside for name, inside in primitives(program(muon())) if name == "dot_general")
+    assert not all(places(make(), "dot_general"))
+
+
+@on_jax
+def test_factors_change_in_a_branch_of_their_own():
+    found = places(kron(), "triangular_solve")
+    assert len(found) == 3  # both factors of (4, 3), one of (3, 1)
+    assert all(found)
+    assert len([inside for inside in places(kron(), "dot_general") if not inside]) == 6
+
+
+def test_factors_change_at_the_steps_that_are_said():
+    optimizer, variables = kron(), problems.variables()
+    seen = []
+    for step in range(9):
+        optimizer.apply(problems.tensors(problems.gradients(step)), variables)
+        seen.append(np.concatenate([x.ravel() for x, v in state(optimizer) if "left" in v.name or "right" in v.name]))
+    assert [bool(np.any(a != b)) for a, b in itertools.pairwise(seen)] == [False, False, True] * 2 + [False, False]
+
+
+def state(optimizer):
+    return [(np.array(ops.convert_to_numpy(v.value)), v) for v in optimizer.slot_variables]
+
+
+def test_factors_change_more_rarely_by_and_by():
+    transform = transforms.ScaleByKron()
+    own = {"steps_since_change": ops.convert_to_tensor(1e9)}
+    due = []
+    for t in [*range(1, 4), *range(495, 1501), *range(9900, 10001)]:
+        scalars = transform.scalars(ops.convert_to_tensor(float(t)), ops.convert_to_tensor(0.1))
+        found, own = transform.shared([], [], [], own, {n: ops.convert_to_tensor(v) for n, v in scalars.items()})
+        due += [t] if float(found["is_due"]) else []
+    waits = dict(zip(due[1:], np.diff(due), strict=True))
+    assert due[:3] == [1, 2, 3]
+    assert all(waits[t] == 1 for t in range(496, 502))
+    for t, wait in waits.items():
+        if 501 < t <= 1500:
+            assert wait == np.ceil(np.exp((t - 1 - 500) / 1000))
+    assert {wait for t, wait in waits.items() if t > 9935} == {34}
+
+
+def pure_steps(optimizer, variables, gradients):
+    """Returns the values and the state after many pure steps, compiled where conditionals compile at each use."""
+    optimizer.build(variables)
+    step = optimizer.pure_step
+    if keras.backend.backend() == "jax":
+        import jax
+
+        step = jax.jit(step)
+    values, slots = ([ops.convert_to_tensor(v) for v in vs] for vs in (variables, optimizer.slot_variables))
+    for t, gradient in enumerate(gradients):
+        values, slots = step(values, problems.tensors(gradient, "float32"), slots, ops.convert_to_tensor(t))
+    return problems.values(values), problems.values(slots)
+
+
+def test_factors_stay_finite_without_gradients():
+    optimizer = kron(precondition_frequency=1, precondition_learning_rate=1.0)
+    seen = [problems.gradients(t) for t in range(3)] + [[0 * g for g in problems.gradients(0)]] * 300
+    values, slots = pure_steps(optimizer, problems.variables(), seen)
+    assert all(np.all(np.isfinite(x)) for x in values + slots)
+
+
+def test_whitened_gradients_have_size_one_in_every_direction():
+    rng = np.random.default_rng(0)
+    inputs, outputs = rng.normal(size=(3, 3)), 100 * rng.normal(size=(4, 4))
+    drawn = [[inputs @ rng.normal(size=(3, 4)) @ outputs] for _ in range(500)]
+    optimizer = optimizers.Kron(0.0, beta_1=0.0, precondition_frequency=1)
+    _, slots = pure_steps(optimizer, [keras.Variable(np.zeros((3, 4), "float32"), name="kernel")], drawn)
+    left, right = (x for x in slots if x.shape in ((3, 3), (4, 4)))
+    whitened = [(left.T @ left @ g @ right.T @ right).ravel() for (g,) in drawn]
+    covariance = np.linalg.eigvalsh(np.cov(np.transpose(whitened)))
+    assert 0.3 < covariance.min() <= covariance.max() < 3
 
 
 @on_jax

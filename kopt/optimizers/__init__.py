@@ -20,6 +20,7 @@ from kopt.optimizers.dowg import DoWG
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.group import Group
 from kopt.optimizers.keywords import Keywords
+from kopt.optimizers.kron import Kron
 from kopt.optimizers.lamb import LAMB
 from kopt.optimizers.laprop import LaProp
 from kopt.optimizers.lars import LARS
@@ -77,6 +78,7 @@ __all__ = [
     "DoWG",
     "Group",
     "Keywords",
+    "Kron",
     "LaProp",
     "LazyAdam",
     "Lion",

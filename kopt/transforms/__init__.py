@@ -17,6 +17,7 @@ from kopt.transforms.decay import AddDecayedWeights
 from kopt.transforms.dog import ScaleByDog, ScaleByDowg
 from kopt.transforms.factored import ScaleByConfidence, ScaleByFactoredRms
 from kopt.transforms.gradient import AdaptiveGradientClipping, CentralizeGradients, Grokfast, ZeroNonFinite
+from kopt.transforms.kron import ScaleByKron
 from kopt.transforms.laprop import ScaleByLaprop
 from kopt.transforms.madgrad import ScaleByMadgrad
 from kopt.transforms.momentum import Momentum
@@ -70,6 +71,7 @@ __all__ = [
     "ScaleByDog",
     "ScaleByDowg",
     "ScaleByFactoredRms",
+    "ScaleByKron",
     "ScaleByLaprop",
     "ScaleByLearningRate",
     "ScaleByLion",

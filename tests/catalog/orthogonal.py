@@ -9,7 +9,7 @@ import orthogonal_oracles as oracles
 import references.orthogonal as reference
 
 from catalog.case import Case, TransformCase
-from catalog.rules import COUNT, FRACTION, NON_NEGATIVE, POSITIVE
+from catalog.rules import COUNT, FRACTION, FRACTION_OR_ONE, NON_NEGATIVE, POSITIVE
 from kopt import optimizers, transforms
 
 MATRICES = {"square_kernel": (4, 4), "wide_kernel": (3, 5), "tall_kernel": (6, 2)}
@@ -20,6 +20,16 @@ FIRST_FOUR = {"chosen": (0, 1, 2, 3)}
 def hidden_and_rest(hidden: int, rest: int) -> Callable[[tuple[int, ...]], int]:
     """Returns the `state` of an optimizer that keeps so many tensors for hidden kernels, and so many for the rest."""
     return lambda shape: math.prod(shape) * (hidden if len(shape) > 1 and min(shape) > 1 else rest)
+
+
+def kron_state(longest: int) -> Callable[[tuple[int, ...]], int]:
+    """Returns the `state` of Kron with triangular factors for sides up to `longest`."""
+
+    def state(shape: tuple[int, ...]) -> int:
+        factors = [n * n if 1 < n <= longest else n for n in shape] if len(shape) > 1 else [math.prod(shape)]
+        return math.prod(shape) + sum(factors)
+
+    return state
 
 
 CASES = [
@@ -118,6 +128,39 @@ CASES = [
         supports=frozenset({"independent", "sparse"}),
         shapes={"wide_kernel": (3, 5), "tall_kernel": (6, 2), "embeddings": (4, 3), "square_kernel": (4, 4)},
     ),
+    # Of Kron's implementations, only those in torch run in float64; they do not decay vectors.
+    Case(
+        optimizers.Kron,
+        {
+            "learning_rate": 0.03,
+            "beta_1": 0.8,
+            "precondition_frequency": 3,
+            "precondition_learning_rate": 0.3,
+            "weight_decay": 0.2,
+        },
+        reference.Kron,
+        {"torch": oracles.torch_kron},
+        state=kron_state(8192),
+        own_state=1,
+        shapes={**MATRICES, "column_kernel": (5, 1), "row_kernel": (1, 4)},
+    ),
+    Case(
+        optimizers.Kron,
+        {"learning_rate": 0.02, "beta_1": 0.6, "max_size_triangular": 3},
+        reference.Kron,
+        {"torch": oracles.torch_kron},
+        state=kron_state(3),
+        own_state=1,
+    ),
+    # pytorch_optimizer has one factor for each axis of a convolution kernel.
+    Case(
+        optimizers.Kron,
+        {"learning_rate": 0.03, "precondition_learning_rate": 0.5, "weight_decay": 0.1},
+        reference.Kron,
+        state=kron_state(8192),
+        own_state=1,
+        shapes=SHAPES,
+    ),
 ]
 
 TRANSFORMS = [
@@ -139,6 +182,19 @@ TRANSFORMS = [
         ],
     ),
     TransformCase(
+        transforms.ScaleByKron,
+        {
+            "beta_1": 0.7,
+            "precondition_frequency": 2,
+            "precondition_learning_rate": 0.3,
+            "max_size_triangular": 3,
+        },
+        [
+            lambda k: transforms.ScaleByKron(k / 8, 1 + k % 3, 0.1 + k / 10),
+            lambda k: transforms.ScaleByKron(k / 8, None, 0.1 + k / 10, 3),
+        ],
+    ),
+    TransformCase(
         transforms.SignedMomentum,
         {"momentum": 0.7, "radius": 0.5, "head_radius": 2.0},
         [lambda k: transforms.SignedMomentum(k / 8, 1.0 + k, 3.0 + k)],
@@ -157,9 +213,12 @@ RULES: dict[str, Any] = {
     "adam_epsilon": NON_NEGATIVE,
     "adam_learning_rate_ratio": POSITIVE,
     "head_radius": POSITIVE,
+    "max_size_triangular": COUNT,
     "matrices": ("None, a regular expression or a callable of one variable", [0.5, True, ["kernel"]]),
     "ns_coefficients": TRIPLE,
     "ns_steps": COUNT,
+    "precondition_frequency": COUNT,
+    "precondition_learning_rate": FRACTION_OR_ONE,
     "radius": POSITIVE,
     "size": SIZE,
 }

@@ -106,3 +106,47 @@ class Scion:
             return -self.head_radius / len(matrix) * np.sign(d)
         o = polynomial_of_singular_values(matrix, self.ns_steps, self.ns_coefficients, self.epsilon)
         return -self.radius * size_of_step("operator", o) * o.reshape(d.shape)
+
+
+@dataclass
+class Kron:
+    """Li 2018 and 2022 with K = L x R written out; the mean over probes is a sum over all unit matrices V."""
+
+    learning_rate: float
+    beta_1: float = 0.9
+    precondition_frequency: int = 1
+    precondition_learning_rate: float = 0.1
+    max_size_triangular: int = 8192
+    weight_decay: float = 0.0
+    history: list = field(default_factory=list)
+    factors: list | None = None
+
+    def step(self, x: np.ndarray, g: np.ndarray) -> np.ndarray:
+        self.history.append(g.reshape(-1, g.shape[-1]) if g.ndim > 1 else g.reshape(-1, 1))
+        weights = self.beta_1 ** np.arange(len(self.history))[::-1]
+        mean = np.tensordot(weights, self.history, 1) / weights.sum()
+        if self.factors is None:
+            self.factors = [np.eye(n) for n in mean.shape]
+        if (len(self.history) - 1) % self.precondition_frequency == 0:
+            self._descend(mean, is_vector=g.ndim < 2)
+        k = np.kron(*self.factors)
+        u = (k.T @ k @ mean.ravel()).reshape(x.shape)
+        u = u * min(1, 1.1 / np.sqrt(np.mean(u**2)))
+        return x - self.learning_rate * (u + self.weight_decay * x)
+
+    def _descend(self, mean: np.ndarray, *, is_vector: bool) -> None:
+        k = np.kron(*self.factors)
+        a = (k @ mean.ravel()).reshape(mean.shape)
+        probes = np.linalg.inv(k).T.reshape(*mean.shape, -1)
+        pairs = [
+            (a @ a.T, np.einsum("imv,jmv->ij", probes, probes)),
+            (a.T @ a, np.einsum("miv,mjv->ij", probes, probes)),
+        ]
+        for side, (gram, noise) in enumerate(pairs[: 1 if is_vector else 2]):
+            if is_vector or not 1 < len(gram) <= self.max_size_triangular:
+                gram, noise = np.diag(np.diag(gram)), np.diag(np.diag(noise))
+            s = gram + noise
+            image = s @ s[:, np.argmax(np.linalg.norm(s, axis=0))]
+            bound = np.linalg.norm(s @ image) / np.linalg.norm(image)
+            change = np.triu(gram - noise) @ self.factors[side] / bound
+            self.factors[side] = self.factors[side] - self.precondition_learning_rate * change
