@@ -15,6 +15,7 @@ from kopt.transforms.decay import AddDecayedWeights
 from kopt.transforms.dog import ScaleByDog, ScaleByDowg
 from kopt.transforms.factored import ScaleByConfidence, ScaleByFactoredRms
 from kopt.transforms.laprop import ScaleByLaprop
+from kopt.transforms.lbfgs import ScaleByLBFGS
 from kopt.transforms.madgrad import ScaleByMadgrad
 from kopt.transforms.momentum import Momentum
 from kopt.transforms.nadam import ScaleByNadam
@@ -59,6 +60,7 @@ __all__ = [
     "ScaleByDog",
     "ScaleByDowg",
     "ScaleByFactoredRms",
+    "ScaleByLBFGS",
     "ScaleByLaprop",
     "ScaleByLearningRate",
     "ScaleByLion",
