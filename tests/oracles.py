@@ -154,6 +154,19 @@ def torch_schedule_free_adamw(
     )
 
 
+def torch_lbfgs(parameters: Any, learning_rate: float, memory: int, line_search: bool, epsilon: float) -> Any:
+    """Returns torch's method with one iteration a step: its own `step` evaluates the gradient as often as it likes."""
+    import torch
+
+    class OneGradientAStep(torch.optim.LBFGS):
+        def step(self) -> None:
+            super().step(lambda: torch.zeros(()))
+
+    return OneGradientAStep(
+        parameters, learning_rate, max_iter=1, tolerance_grad=0.0, tolerance_change=0.0, history_size=memory
+    )
+
+
 def optax_clip_momentum(transforms: Any, weight_decay: float, learning_rate: float) -> Any:
     import optax
 

@@ -8,6 +8,7 @@ import pytest
 from catalog import CASES
 
 from kopt import optimizers
+from kopt.callbacks import AveragedWeights
 from kopt.testing import problems
 from kopt.testing.training_checks import Numbers, compiled
 
@@ -82,6 +83,30 @@ def test_mirrored_strategy_equals_one_device_for_each_optimizer(case):
     assert_close_on_mirrored_strategy(lambda: case.make(global_clipnorm=0.5, gradient_accumulation_steps=2))
 
 
+def trained_with_averages(callbacks=True):
+    """Returns a model, and the losses of its validation after each epoch: with `callbacks` those of the average."""
+    make = optimizers.ScheduleFreeAdamW
+    model = compiled(problems.sequential(), make(0.05, 0.8, 0.9, 1e-3, gradient_accumulation_steps=2))
+    x, y = problems.data()
+    averaged = [AveragedWeights()] if callbacks else []
+    options = {"batch_size": 4, "shuffle": False, "verbose": 0, "validation_data": (x, y), "callbacks": averaged}
+    return model, model.fit(x, y, epochs=3, **options).history["val_loss"]
+
+
+def assert_averages_are_those_of_one_device(double, single):
+    Numbers.of(double[0]).assert_close(Numbers.of(single[0]))
+    np.testing.assert_allclose(double[1], single[1], rtol=1e-5)
+
+
+@on_tensorflow
+def test_mirrored_strategy_evaluates_with_the_average():
+    with mirrored().scope():
+        double, plain = trained_with_averages(), trained_with_averages(callbacks=False)
+    assert_every_replica_agrees(double[0])
+    Numbers.of(double[0]).assert_same(Numbers.of(plain[0]))
+    assert_averages_are_those_of_one_device(double, trained_with_averages())
+
+
 @on_tensorflow
 def test_mirrored_strategy_saves_and_goes_on(tmp_path):
     def make():
@@ -141,6 +166,14 @@ def test_data_parallel_equals_one_device(feature):
 def test_data_parallel_equals_one_device_for_each_optimizer(case):
     double = trained(case.make)
     Numbers.of(double).assert_close(Numbers.of(on_one_device(lambda: trained(case.make))))
+
+
+@on_jax
+@pytest.mark.usefixtures("two_devices")
+def test_data_parallel_evaluates_with_the_average():
+    double, plain = trained_with_averages(), trained_with_averages(callbacks=False)
+    Numbers.of(double[0]).assert_same(Numbers.of(plain[0]))
+    assert_averages_are_those_of_one_device(double, on_one_device(trained_with_averages))
 
 
 @on_jax

@@ -25,6 +25,7 @@ from kopt.optimizers.lamb import LAMB
 from kopt.optimizers.laprop import LaProp
 from kopt.optimizers.lars import LARS
 from kopt.optimizers.lazy_adam import LazyAdam
+from kopt.optimizers.lbfgs import LBFGS
 from kopt.optimizers.lion import Lion
 from kopt.optimizers.madgrad import MADGRAD
 from kopt.optimizers.mars import MARS
@@ -55,6 +56,7 @@ __all__ = [
     "COCOB",
     "LAMB",
     "LARS",
+    "LBFGS",
     "MADGRAD",
     "MARS",
     "SGD",

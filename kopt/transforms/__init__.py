@@ -19,6 +19,7 @@ from kopt.transforms.factored import ScaleByConfidence, ScaleByFactoredRms
 from kopt.transforms.gradient import AdaptiveGradientClipping, CentralizeGradients, Grokfast, ZeroNonFinite
 from kopt.transforms.kron import ScaleByKron
 from kopt.transforms.laprop import ScaleByLaprop
+from kopt.transforms.lbfgs import ScaleByLBFGS
 from kopt.transforms.madgrad import ScaleByMadgrad
 from kopt.transforms.momentum import Momentum
 from kopt.transforms.nadam import ScaleByNadam
@@ -72,6 +73,7 @@ __all__ = [
     "ScaleByDowg",
     "ScaleByFactoredRms",
     "ScaleByKron",
+    "ScaleByLBFGS",
     "ScaleByLaprop",
     "ScaleByLearningRate",
     "ScaleByLion",

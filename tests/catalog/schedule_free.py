@@ -6,7 +6,7 @@ import oracles
 import references.schedule_free as reference
 
 from catalog.case import Case, TransformCase, tensors
-from catalog.rules import FRACTION_WITHOUT_ZERO, NON_NEGATIVE
+from catalog.rules import COUNT, FLAG, FRACTION, FRACTION_WITHOUT_ZERO, NON_NEGATIVE
 from kopt import optimizers, transforms
 
 SGD_ORACLES = {"optax": oracles.optax_schedule_free_sgd, "torch": oracles.torch_schedule_free_sgd}
@@ -82,9 +82,46 @@ CASES: list[Case] = [
         state=tensors(2, 1),
         own_state=OWN_STATE,
     ),
+    Case(
+        optimizers.LBFGS,
+        {"learning_rate": 0.05, "memory": 4, "line_search": False, "epsilon": 1e-7},
+        reference.LBFGS,
+        {"torch": oracles.torch_lbfgs},
+        supports=frozenset({"fixed_point", "sparse"}),
+        state=tensors(2 * 4 + 3),
+        own_state=7 + 2 * 4**2,
+    ),
+    # Here the first gradient is so long that it is shortened.
+    Case(
+        optimizers.LBFGS,
+        {"learning_rate": 0.2, "memory": 2, "line_search": False, "epsilon": 1e-6},
+        reference.LBFGS,
+        {"torch": oracles.torch_lbfgs},
+        supports=frozenset({"fixed_point", "sparse"}),
+        state=tensors(2 * 2 + 3),
+        own_state=7 + 2 * 2**2,
+        shapes={"kernel": (40, 12), "bias": (5,)},
+    ),
+    # Others look at the loss in their line search, and torch's method has no weight decay.
+    Case(
+        optimizers.LBFGS,
+        {"learning_rate": 0.1, "memory": 3, "decrease": 0.2, "curvature": 0.7, "weight_decay": 0.3},
+        reference.LBFGS,
+        supports=frozenset({"fixed_point", "sparse"}),
+        state=tensors(2 * 3 + 3),
+        own_state=7 + 2 * 3**2,
+    ),
 ]
 
 TRANSFORMS: list[TransformCase] = [
+    TransformCase(
+        transforms.ScaleByLBFGS,
+        {"memory": 3, "decrease": 0.2, "curvature": 0.7, "epsilon": 1e-6},
+        [
+            lambda k: transforms.ScaleByLBFGS(3, k / 20, 0.5 + k / 20, 1e-3 * k),
+            lambda k: transforms.ScaleByLBFGS(3, k / 20, 0.5 + k / 20, 1e-3 * k, line_search=False),
+        ],
+    ),
     TransformCase(
         transforms.ScheduleFree,
         {"beta": 0.8, "warmup_steps": 7, "weight_power": 1.5, "step_power": 0.5},
@@ -92,6 +129,10 @@ TRANSFORMS: list[TransformCase] = [
     ),
 ]
 RULES: dict[str, Any] = {
+    "curvature": FRACTION,
+    "decrease": FRACTION,
+    "line_search": FLAG,
+    "memory": COUNT,
     "beta": FRACTION_WITHOUT_ZERO,
     "step_power": NON_NEGATIVE,
     "weight_power": NON_NEGATIVE,
