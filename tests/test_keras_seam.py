@@ -141,6 +141,16 @@ def loss_tracker_is_the_metric_of_the_loss():
     assert model._loss_tracker.name == "loss"
 
 
+def compute_loss_takes_what_a_train_step_has():
+    names = inspect.signature(keras.Model._compute_loss).parameters
+    assert {"x", "y", "y_pred", "sample_weight", "training"} <= set(names)
+    model = problems.sequential()
+    model.compile("sgd", "mse")
+    x, y = (ops.convert_to_tensor(a) for a in problems.data())
+    loss = model._compute_loss(x=x, y=y, y_pred=y + 2, sample_weight=None, training=True)
+    np.testing.assert_allclose(float(ops.convert_to_numpy(loss)), 4.0, rtol=1e-5)
+
+
 def var_to_optimizer_idx_leads_to_the_inner_optimizer():
     if not hasattr(keras.optimizers, "MultiOptimizer"):
         return
@@ -155,6 +165,7 @@ def var_to_optimizer_idx_leads_to_the_inner_optimizer():
 PRIVATE = {
     "_accumulated_gradients": accumulated_gradients_are_zeros_in_the_shapes_of_variables,
     "_backend_apply_gradients": backend_apply_gradients_gets_lists_without_nones,
+    "_compute_loss": compute_loss_takes_what_a_train_step_has,
     "_distribution_strategy": distribution_strategy_is_the_one_of_construction,
     "_get_current_learning_rate": get_current_learning_rate_is_what_learning_rate_shows,
     "_get_variable_index": get_variable_index_counts_in_the_order_of_build,
@@ -267,9 +278,14 @@ WINDOW = 6
 
 
 def normalised(tree, source):
-    """Returns the lines of code: without docstrings, imports, comments, blank lines and indentation."""
+    """Returns the lines of code: without docstrings, imports, signatures, comments, blank lines and indentation.
+
+    Every named optimizer spells out its whole signature, by the rules of the house; what it computes is not to be copied.
+    """
     skipped = set()
     for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            skipped |= set(range(node.lineno, node.body[0].lineno))
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node)
         prose = [node.body[0]] if documented else [node] if isinstance(node, ast.Import | ast.ImportFrom) else []
         for statement in prose:
@@ -292,4 +308,4 @@ def test_code_is_not_copied():
         for line in range(start, start + WINDOW)
     }
     share = len(copied) / sum(map(len, lines.values()))
-    assert share < 0.03, sorted(f"{name_of(path)}: {lines[path][line]}" for path, line in copied)
+    assert share < 0.01, sorted(f"{name_of(path)}: {lines[path][line]}" for path, line in copied)

@@ -208,7 +208,8 @@ def test_stairs_in_fractions_fall_at_the_nearest_step(run_steps, share, factor):
     schedule = schedules.StepDecay(1.0, share, factor, by="fraction")
     schedules.resolve(schedule, epochs=1, steps_per_epoch=run_steps)
     period = max(1.0, share * run_steps)
-    falls = np.flatnonzero(np.diff(curve(schedule, HORIZON)) < 0) + 1
+    rates = curve(schedule, HORIZON)
+    falls = np.flatnonzero(np.diff(rates[rates > 1e-30]) < 0) + 1  # float32 has no room for further ones
     if factor < 0.9:
         multiples = np.arange(1, len(falls) + 1) * period
         assert (np.abs(falls - multiples) <= 0.5 + 1e-3).all()

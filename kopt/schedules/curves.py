@@ -19,6 +19,11 @@ def periods_done(step: Any, length: float) -> Any:
     return ops.floor((step + 0.5) / length)
 
 
+def periods_passed(step: Any, length: float, *, staircase: bool) -> Any:
+    """Returns how many periods have passed, whole ones only with `staircase`."""
+    return periods_done(step, length) if staircase else step / length
+
+
 def share_done(step: Any, start: float, end: float) -> Any:
     """Returns how much of the way from step `start` to step `end` lies behind, from 0 to 1."""
     return ops.clip((step - start) / (end - start), 0.0, 1.0)

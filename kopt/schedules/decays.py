@@ -8,8 +8,8 @@ from keras import ops
 from kopt._core import checks
 from kopt._core.configured import register
 from kopt._core.numerics import one_minus_power
-from kopt.schedules.curves import half_cosine, kept, periods_done, share_left
-from kopt.schedules.length import By, checked_by, checked_length
+from kopt.schedules.curves import half_cosine, kept, periods_done, periods_passed, share_left
+from kopt.schedules.length import By
 from kopt.schedules.schedule import Schedule
 
 
@@ -45,9 +45,7 @@ class StepDecay(Schedule):
     def __init__(
         self, initial_learning_rate: float, decay_steps: float, decay_rate: float = 0.1, *, by: By = "step"
     ) -> None:
-        self.by = checked_by(by)
-        self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
-        self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
+        self.begin(initial_learning_rate, decay_steps, by)
         self.decay_rate = checks.positive("decay_rate", decay_rate)
 
     def value(self, step: Any) -> Any:
@@ -83,15 +81,12 @@ class ExponentialDecay(Schedule):
         staircase: bool = False,
         by: By = "step",
     ) -> None:
-        self.by = checked_by(by)
-        self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
+        self.begin(initial_learning_rate, decay_steps, by)
         self.decay_rate = checks.positive("decay_rate", decay_rate)
-        self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
         self.staircase = checks.flag("staircase", staircase)
 
     def value(self, step: Any) -> Any:
-        length = self.in_steps(self.decay_steps)
-        periods = periods_done(step, length) if self.staircase else step / length
+        periods = periods_passed(step, self.in_steps(self.decay_steps), staircase=self.staircase)
         # exp(t log gamma) with the logarithm in float64: float32 powers of 0.999 drift by 1e-5 per 1,000 steps.
         return self.initial_learning_rate * ops.exp(periods * math.log(self.decay_rate))
 
@@ -116,9 +111,7 @@ class CosineDecay(Schedule):
     def __init__(
         self, initial_learning_rate: float, decay_steps: float, alpha: float = 0.0, *, by: By = "step"
     ) -> None:
-        self.by = checked_by(by)
-        self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
-        self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
+        self.begin(initial_learning_rate, decay_steps, by)
         self.alpha = checks.fraction("alpha", alpha, one=True)
 
     def value(self, step: Any) -> Any:

@@ -8,7 +8,7 @@ from keras import ops
 
 from kopt._core import checks
 from kopt._core.configured import Configured
-from kopt.schedules.length import By, unresolved
+from kopt.schedules.length import By, checked_by, checked_length, unresolved
 
 
 class Schedule(Configured, keras.optimizers.schedules.LearningRateSchedule):
@@ -43,6 +43,12 @@ class Schedule(Configured, keras.optimizers.schedules.LearningRateSchedule):
     def is_elementwise(self) -> bool:
         """Whether an array of steps may be given: not when Keras' own schedules are inside, which take one step."""
         return all(isinstance(part, Schedule) and part.is_elementwise for part in self.parts)
+
+    def begin(self, initial_learning_rate: float, decay_steps: float, by: By) -> None:
+        """Checks and keeps what most schedules are given: the first rate, a length, and the unit of lengths."""
+        self.by = checked_by(by)
+        self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
+        self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
 
     def value(self, step: Any) -> Any:
         """Returns the learning rate at `step`, a float32 tensor of any shape."""

@@ -6,8 +6,8 @@ from keras import ops
 
 from kopt._core import checks
 from kopt._core.configured import register
-from kopt.schedules.curves import kept, periods_done, share_done, share_left
-from kopt.schedules.length import By, checked_by, checked_length
+from kopt.schedules.curves import kept, periods_done, periods_passed, share_done, share_left
+from kopt.schedules.length import By
 from kopt.schedules.schedule import Schedule
 
 
@@ -28,9 +28,7 @@ class Linear(Schedule):
     def __init__(
         self, initial_learning_rate: float, decay_steps: float, end_learning_rate: float = 0.0, *, by: By = "step"
     ) -> None:
-        self.by = checked_by(by)
-        self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
-        self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
+        self.begin(initial_learning_rate, decay_steps, by)
         self.end_learning_rate = checks.non_negative("end_learning_rate", end_learning_rate)
 
     def value(self, step: Any) -> Any:
@@ -68,9 +66,7 @@ class Polynomial(Schedule):
         cycle: bool = False,
         by: By = "step",
     ) -> None:
-        self.by = checked_by(by)
-        self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
-        self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
+        self.begin(initial_learning_rate, decay_steps, by)
         self.end_learning_rate = checks.non_negative("end_learning_rate", end_learning_rate)
         self.power = checks.positive("power", power)
         self.cycle = checks.flag("cycle", cycle)
@@ -104,9 +100,7 @@ class InverseSqrt(Schedule):
     """
 
     def __init__(self, initial_learning_rate: float, decay_steps: float, *, by: By = "step") -> None:
-        self.by = checked_by(by)
-        self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
-        self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
+        self.begin(initial_learning_rate, decay_steps, by)
 
     def value(self, step: Any) -> Any:
         length = self.in_steps(self.decay_steps)
@@ -137,15 +131,12 @@ class InverseTime(Schedule):
         staircase: bool = False,
         by: By = "step",
     ) -> None:
-        self.by = checked_by(by)
-        self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
+        self.begin(initial_learning_rate, decay_steps, by)
         self.decay_rate = checks.positive("decay_rate", decay_rate)
-        self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
         self.staircase = checks.flag("staircase", staircase)
 
     def value(self, step: Any) -> Any:
-        length = self.in_steps(self.decay_steps)
-        periods = periods_done(step, length) if self.staircase else step / length
+        periods = periods_passed(step, self.in_steps(self.decay_steps), staircase=self.staircase)
         return self.initial_learning_rate / (1.0 + self.decay_rate * periods)
 
 
@@ -169,9 +160,7 @@ class REX(Schedule):
     def __init__(
         self, initial_learning_rate: float, decay_steps: float, alpha: float = 0.0, *, by: By = "step"
     ) -> None:
-        self.by = checked_by(by)
-        self.initial_learning_rate = checks.non_negative("initial_learning_rate", initial_learning_rate)
-        self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
+        self.begin(initial_learning_rate, decay_steps, by)
         self.alpha = checks.fraction("alpha", alpha, one=True)
 
     def value(self, step: Any) -> Any:

@@ -57,8 +57,27 @@ class Lookahead(Transform):
     from_average = to_average
 
 
+class AverageOfWeights(Transform):
+    """What averages of weights share: a <- a + weight (x - a), with the `weight` that `scalars` gives."""
+
+    acts_on: Literal["direction", "step"] = "step"
+    averages = True
+
+    def slots(self, variable: Any) -> Sequence[Slot]:
+        return [Slot("average", start="variable")]
+
+    def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
+        a = slots["average"]
+        return u, {"average": a + h["weight"] * (x - u - a)}
+
+    def to_average(self, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
+        return slots["average"], {"average": x}
+
+    from_average = to_average
+
+
 @register
-class ExponentialMovingAverage(Transform):
+class ExponentialMovingAverage(AverageOfWeights):
     """Keeps a moving average of the weights, and evaluates with it; training goes on with the weights themselves.
 
     ```
@@ -80,33 +99,18 @@ class ExponentialMovingAverage(Transform):
         https://arxiv.org/abs/1803.05407.
     """
 
-    acts_on: Literal["direction", "step"] = "step"
-    averages = True
-
     def __init__(self, momentum: float = 0.999, *, warmup: bool = True) -> None:
         self.momentum = checks.fraction("momentum", momentum)
         self.warmup = checks.flag("warmup", warmup)
-
-    def slots(self, variable: Any) -> Sequence[Slot]:
-        return [Slot("average", start="variable")]
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
         if not self.warmup:
             return {"weight": 1 - self.momentum}
         return {"weight": ops.maximum(1 - self.momentum, 9 / (10 + t))}
 
-    def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
-        a = slots["average"]
-        return u, {"average": a + h["weight"] * (x - u - a)}
-
-    def to_average(self, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
-        return slots["average"], {"average": x}
-
-    from_average = to_average
-
 
 @register
-class StochasticWeightAveraging(Transform):
+class StochasticWeightAveraging(AverageOfWeights):
     """Averages the weights that a run passes through, from `start` on, every `period` steps, all with equal weight.
 
     Give it a constant or cyclic learning rate from `start` on. Evaluation uses the average, which before `start` is the
@@ -124,15 +128,9 @@ class StochasticWeightAveraging(Transform):
         Izmailov et al. 2018, https://arxiv.org/abs/1803.05407.
     """
 
-    acts_on: Literal["direction", "step"] = "step"
-    averages = True
-
     def __init__(self, start: int, period: int = 1) -> None:
         self.start = checks.count("start", start)
         self.period = checks.count("period", period)
-
-    def slots(self, variable: Any) -> Sequence[Slot]:
-        return [Slot("average", start="variable")]
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
         since = t - self.start
@@ -141,12 +139,3 @@ class StochasticWeightAveraging(Transform):
         # Before the start the average follows the weights.
         weight = ops.where(due, 1 / (ops.maximum(counted, 0.0) + 1), ops.where(since < 0, 1.0, 0.0))
         return {"weight": weight}
-
-    def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
-        a = slots["average"]
-        return u, {"average": a + h["weight"] * (x - u - a)}
-
-    def to_average(self, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
-        return slots["average"], {"average": x}
-
-    from_average = to_average

@@ -10,13 +10,8 @@ from kopt._core.configured import register
 from kopt.transforms.transform import State, Tensor, Transform
 
 
-@register
-class ClipByValue(Transform):
-    """Cuts every element to [-limit, limit].
-
-    Args:
-        limit: Largest absolute value, > 0.
-    """
+class Clipper(Transform):
+    """What the clipping transforms share: one limit."""
 
     clips = True
 
@@ -26,12 +21,21 @@ class ClipByValue(Transform):
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
         return {"limit": self.limit}
 
+
+@register
+class ClipByValue(Clipper):
+    """Cuts every element to [-limit, limit].
+
+    Args:
+        limit: Largest absolute value, > 0.
+    """
+
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
         return ops.minimum(ops.maximum(u, -h["limit"]), h["limit"]), slots
 
 
 @register
-class ClipByNorm(Transform):
+class ClipByNorm(Clipper):
     """Shortens the update of each variable whose Euclidean norm is above `limit` to that norm.
 
     Args:
@@ -39,13 +43,6 @@ class ClipByNorm(Transform):
     """
 
     elementwise = False
-    clips = True
-
-    def __init__(self, limit: float) -> None:
-        self.limit = checks.positive("limit", limit)
-
-    def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
-        return {"limit": self.limit}
 
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
         norm = ops.sqrt(ops.sum(ops.square(u)))
@@ -53,7 +50,7 @@ class ClipByNorm(Transform):
 
 
 @register
-class ClipByRms(Transform):
+class ClipByRms(Clipper):
     """Shrinks the update of each variable whose root mean square is above `limit` to that size.
 
     It is `ClipByNorm` with a limit that grows with the root of the number of elements.
@@ -69,13 +66,9 @@ class ClipByRms(Transform):
     """
 
     elementwise = False
-    clips = True
 
     def __init__(self, limit: float = 1.0) -> None:
-        self.limit = checks.positive("limit", limit)
-
-    def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
-        return {"limit": self.limit}
+        super().__init__(limit)
 
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
         rms = ops.sqrt(ops.mean(ops.square(u)))
@@ -83,7 +76,7 @@ class ClipByRms(Transform):
 
 
 @register
-class ClipByGlobalNorm(Transform):
+class ClipByGlobalNorm(Clipper):
     """Shortens all updates by one factor, so that the norm of them all together is at most `limit`.
 
     The norm spans every variable that the transform serves, over all groups that are not frozen. If it is not finite,
@@ -95,14 +88,6 @@ class ClipByGlobalNorm(Transform):
     References:
         Pascanu et al. 2012, https://arxiv.org/abs/1211.5063.
     """
-
-    clips = True
-
-    def __init__(self, limit: float) -> None:
-        self.limit = checks.positive("limit", limit)
-
-    def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
-        return {"limit": self.limit}
 
     def shared(
         self, updates: Sequence[Tensor], params: Sequence[Tensor], slots: Sequence[State], own: State, h: State

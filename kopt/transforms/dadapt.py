@@ -8,8 +8,8 @@ from keras import ops
 
 from kopt._core import checks
 from kopt._core.configured import register
-from kopt._core.numerics import one_minus_power
 from kopt._core.sums import total
+from kopt.transforms.moments import estimator_scalars
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -73,18 +73,12 @@ class ScaleByDadaptAdam(Transform):
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
         fade = math.sqrt(self.beta_2)
-        limit = {} if self.growth_rate is None else {"growth_rate": self.growth_rate}
-        correction: Any = 1.0
-        if self.bias_correction:
-            correction = ops.sqrt(one_minus_power(self.beta_2, t)) / one_minus_power(self.beta_1, t)
-        return {
-            "learning_rate": learning_rate,
-            "correction": correction,
-            "weight_1": 1 - self.beta_1,
-            "weight_2": 1 - self.beta_2,
+        common = estimator_scalars(
+            self.beta_1, self.beta_2, self.growth_rate, t, learning_rate, bias_correction=self.bias_correction
+        )
+        return common | {
             "weight_3": 1 - fade,
             "epsilon": self.epsilon,
-            **limit,
         }
 
     def shared(

@@ -32,3 +32,18 @@ def moment_scalars(beta_1: float, beta_2: float, epsilon: float, t: Tensor) -> d
         "scale": root / one_minus_power(beta_1, t),
         "epsilon": root * epsilon,
     }
+
+
+def estimator_scalars(
+    beta_1: float, beta_2: float, growth_rate: float | None, t: Tensor, learning_rate: Tensor, *, bias_correction: bool
+) -> dict[str, Any]:
+    """Returns the scalars that Adam's direction shares under an estimated distance, whoever estimates it.
+
+    Returns:
+        `learning_rate`; `correction`, Adam's factor sqrt(1 - beta_2^t) / (1 - beta_1^t), or 1 without
+        `bias_correction`; `weight_1` and `weight_2`; and `growth_rate`, if there is one.
+    """
+    correction = ops.sqrt(one_minus_power(beta_2, t)) / one_minus_power(beta_1, t) if bias_correction else 1.0
+    limit = {} if growth_rate is None else {"growth_rate": growth_rate}
+    weights = {"weight_1": 1 - beta_1, "weight_2": 1 - beta_2}
+    return {"learning_rate": learning_rate, "correction": correction, **weights, **limit}
