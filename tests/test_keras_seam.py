@@ -280,7 +280,7 @@ WINDOW = 6
 def normalised(tree, source):
     """Returns the lines of code: without docstrings, imports, signatures, comments, blank lines and indentation.
 
-    Every named optimizer spells out its whole signature, by the rules of the house; what it computes is not to be copied.
+    Every named optimizer spells out its whole signature, as the house wants it; what it computes is not to be copied.
     """
     skipped = set()
     for node in ast.walk(tree):
