@@ -82,7 +82,7 @@ CASES = [
             "ns_steps": 2,
             "epsilon": 1e-2,
             "size": "spectral",
-            "matrices": "kernel$",
+            "matrices": "(kernel|embeddings)$",
             "weight_decay": 0.1,
         },
         reference.Muon,
