@@ -38,8 +38,8 @@ class LBFGS(ComposedOptimizer):
     Memory: 92 bytes per parameter: 8 for each pair, and 12. Extra compute: some 8 `memory` multiplications per weight.
 
     Args:
-        learning_rate: The first trial step on each line, in units of the quasi-Newton step. A number >= 0, a schedule,
-            or a callable without arguments.
+        learning_rate: The first trial step on each line, in units of the quasi-Newton step: any other than 1 costs
+            trials. A number >= 0, a schedule, or a callable without arguments.
         memory: How many pairs of changes to keep, >= 1.
         decrease: In [0, 1/2): how much of the slope must be gone on the far side of the minimum. 0 accepts any point
             where the loss rises no faster than it fell at the start.
