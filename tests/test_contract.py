@@ -19,6 +19,7 @@ def contract(case, *bases):
         "supports": case.supports,
         "state_of": lambda self, shape: case.state(shape),
         "own_state": case.own_state,
+        "rounding": case.rounding,
     }
     return type(f"Test_{case.id}", bases, members)
 

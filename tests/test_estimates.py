@@ -1,11 +1,11 @@
 """Does TensorBoard show what an optimizer estimates, at each step, as it is without a monitor?"""
 
 import by_hand
+import devices
 import event_files
 import keras
 import numpy as np
 import pytest
-import trainings
 from keras import ops
 from monitored import BACKEND
 
@@ -104,7 +104,7 @@ def test_the_logged_estimates_are_those_after_each_step(setting, tmp_path):
     assert_equal(watched(make, options, tmp_path), alone(make, options, per_step), tags)
 
 
-SPREAD = {"tensorflow": trainings.mirrored, "jax": lambda: trainings.distributed(trainings.data_parallel)}
+SPREAD = {"tensorflow": devices.mirrored, "jax": lambda: devices.distributed(devices.data_parallel)}
 
 
 @pytest.mark.skipif(BACKEND not in SPREAD, reason="Keras spreads no training over devices here.")

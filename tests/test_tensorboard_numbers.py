@@ -1,6 +1,7 @@
 """Are the logged numbers right? Every tag at every step against a forward and backward pass written out by hand."""
 
 import by_hand
+import devices
 import event_files
 import keras
 import monitored
@@ -69,7 +70,7 @@ OWN_TAGS = {
     "dynamic-loss-scale": {"loss_scale": 8.0},
     "several": {"learning_rate/first": by_hand.LEARNING_RATE, "learning_rate/second": by_hand.LEARNING_RATE},
 }
-SPREAD = {"tensorflow": trainings.mirrored, "jax": lambda: trainings.distributed(trainings.data_parallel)}
+SPREAD = {"tensorflow": devices.mirrored, "jax": lambda: devices.distributed(devices.data_parallel)}
 
 
 def trained(log_dir, make, histograms=False, **options):

@@ -1,9 +1,8 @@
 """The rows: every kind of training that a monitor must leave as it is, with the steps that it promises for each."""
 
-import contextlib
-
 import custom_training
 import keras
+from devices import data_parallel, distributed, mirrored, model_parallel
 from monitored import BACKEND, Training, layers, mlp, penalty, with_a_nan, words
 
 from kopt import optimizers, schedules, transforms
@@ -84,35 +83,6 @@ def freeze(model):
 def freeze_and_compile(model):
     freeze(model)
     model.compile(keras.optimizers.Adam(0.02), loss="mse")
-
-
-@contextlib.contextmanager
-def mirrored():
-    import tensorflow as tf
-
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-        yield
-
-
-@contextlib.contextmanager
-def distributed(make):
-    keras.distribution.set_distribution(make())
-    try:
-        yield
-    finally:
-        keras.distribution.set_distribution(None)
-
-
-def data_parallel():
-    return keras.distribution.DataParallel(devices=keras.distribution.list_devices("cpu")[:2])
-
-
-def model_parallel():
-    mesh = keras.distribution.DeviceMesh((1, 2), ["batch", "model"], keras.distribution.list_devices("cpu")[:2])
-    layout = keras.distribution.LayoutMap(mesh)
-    layout["second/kernel"] = (None, None)
-    layout["first/kernel"] = ("model", None)
-    return keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
 
 
 def early():

@@ -32,6 +32,7 @@ class Case:
             `torch_golden.py`. One that is missing differs by definition, and the row says how.
         state: Shape of a variable -> how many numbers of state are kept for it; by default one tensor of its shape.
         own_state: How many numbers of state are kept once for all variables.
+        rounding: As in `kopt.testing.OptimizerContract`.
         shapes: Of the variables in the parity tests, by name.
         transposed: Whether the torch oracle wants matrices as (out, in), as torch's layers have them.
         supports: As in `kopt.testing.OptimizerContract`: `"fixed_point"` (without weight decay, zero gradients from the
@@ -46,6 +47,7 @@ class Case:
     supports: frozenset[str] = frozenset({"fixed_point", "independent", "sparse"})
     state: Callable[[tuple[int, ...]], int] = math.prod
     own_state: int = 0
+    rounding: float = 1e-6
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: SHAPES)
     transposed: bool = False
 
