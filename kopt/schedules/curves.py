@@ -25,13 +25,16 @@ def periods_passed(step: Any, length: float, *, staircase: bool) -> Any:
 
 
 def share_done(step: Any, start: float, end: float) -> Any:
-    """Returns how much of the way from step `start` to step `end` lies behind, from 0 to 1."""
-    return ops.clip((step - start) / (end - start), 0.0, 1.0)
+    """Returns how much of the way from step `start` to step `end` lies behind, from 0 to 1: exactly 1 at `end`.
+
+    XLA multiplies by the reciprocal of a constant in place of dividing by it, which gives 0.99999994 there.
+    """
+    return ops.where(step >= end, 1.0, ops.clip((step - start) / (end - start), 0.0, 1.0))
 
 
 def share_left(step: Any, start: float, end: float) -> Any:
-    """Returns how much of the way from step `start` to step `end` lies ahead, from 1 to 0."""
-    return ops.clip((end - step) / (end - start), 0.0, 1.0)
+    """Returns how much of the way from step `start` to step `end` lies ahead, from 1 to 0: exactly 1 at `start`."""
+    return ops.where(step <= start, 1.0, ops.clip((end - step) / (end - start), 0.0, 1.0))
 
 
 def half_cosine(share: Any) -> Any:
