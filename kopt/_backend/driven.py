@@ -27,6 +27,15 @@ class DrivenOptimizer(keras.optimizers.Optimizer):
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Applies one list of gradients, one per variable; sparse gradients are made dense first."""
         super().apply([self.densify(gradient) for gradient in grads], trainable_variables)
+        if not self.is_traced():
+            self.look_back()
+
+    def is_traced(self) -> bool:
+        """Returns whether the step that runs is being compiled, so that it has no numbers yet."""
+        return False
+
+    def look_back(self) -> None:
+        """Looks at the numbers of the step that was taken, on the host."""
 
     def _backend_apply_gradients(self, grads: Any, trainable_variables: Any) -> None:
         indices = [self._get_variable_index(variable) for variable in trainable_variables]

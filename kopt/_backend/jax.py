@@ -18,6 +18,9 @@ from kopt._backend.driven import DrivenOptimizer, filled_with
 class Adapter(DrivenOptimizer):
     """The JAX seam: Keras runs `apply` inside a stateless scope, so writes are pure already."""
 
+    def is_traced(self) -> bool:
+        return isinstance(keras.ops.convert_to_tensor(self._iterations), jax.core.Tracer)
+
     def add_slot(self, variable: Any, name: str, shape: tuple[int, ...], dtype: str, start: float) -> Any:
         layout = getattr(variable, "_layout", None) if tuple(variable.shape) == tuple(shape) else None
         return self.add_variable(shape, filled_with(start), dtype, layout=layout, name=name)

@@ -27,6 +27,9 @@ class Adapter(DrivenOptimizer):
             return tf.convert_to_tensor(gradient)
         return gradient
 
+    def is_traced(self) -> bool:
+        return not tf.executing_eagerly()
+
     def reduce_over_replicas(self, gradients: Sequence[Any]) -> Sequence[Any]:
         replica = tf.distribute.get_replica_context()
         if replica is None or replica.num_replicas_in_sync == 1:

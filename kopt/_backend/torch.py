@@ -18,6 +18,9 @@ class Adapter(DrivenOptimizer):
         with torch.no_grad():
             super().apply(grads, trainable_variables)
 
+    def is_traced(self) -> bool:
+        return torch.compiler.is_compiling()
+
     def add_slot(self, variable: Any, name: str, shape: tuple[int, ...], dtype: str, start: float) -> Any:
         return self.add_variable(shape, filled_with(start), dtype, name=name)
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from kopt._backend import watch
+from kopt.callbacks.guard import stop_if_stuck
 from kopt.callbacks.run_length import tell_run_length
 from kopt.optimizers import ComposedOptimizer
 
@@ -57,6 +58,9 @@ class AveragedWeights(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self._go_back()  # From an evaluation in the middle of an epoch.
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        stop_if_stuck(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._exchange()

@@ -9,6 +9,7 @@ import keras
 
 from kopt._backend import adapter_module, watch
 from kopt._core import checks
+from kopt.callbacks.guard import stop_if_stuck
 from kopt.callbacks.instrument import Instrument, is_armed, unsupported
 from kopt.callbacks.run_length import tell_run_length
 from kopt.callbacks.statistics import BUCKET_EDGES
@@ -158,6 +159,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
             self._instrument.arm()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        stop_if_stuck(self._model)
         if not self.async_safe:
             super().on_train_batch_end(batch, logs)
 

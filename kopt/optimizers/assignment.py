@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from kopt._core import checks
+from kopt._core.warn import warn_user
 from kopt.optimizers.group import Group, path_of, resolve
+from kopt.optimizers.order import complaints
 from kopt.optimizers.partition import Partition
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, Transform
 
@@ -136,6 +138,9 @@ class Assignment:
         for group in self.groups:
             for chain in parts if group.transforms is None else [group.transforms]:
                 self._check_decay(group.weight_decay, chain)
+        chains = [*parts, *(group.transforms for group in self.groups if group.transforms is not None)]
+        for complaint in dict.fromkeys(text for chain in chains for text in complaints(self._chain(chain))):
+            warn_user(complaint)
 
     def _check_decay(self, weight_decay: float | None, recipe: Sequence[Transform]) -> None:
         """Refuses a decay that no transform of the chain would take."""

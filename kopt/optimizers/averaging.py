@@ -43,6 +43,31 @@ def exchange(plan: Plan, variables: Sequence[Any], slots: Sequence[Any], *, to_a
     return replaced
 
 
+def keras_average(
+    optimizer: Any, params: list[Tensor], averages: Sequence[Tensor], is_left_out: Tensor | None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Returns weights and averages after a step with Keras' `use_ema`: an average starts as the first weights.
+
+    Args:
+        optimizer: Whose keywords count.
+        params: The weights after the step, one per variable.
+        averages: Of the variables that are averaged, in their order.
+        is_left_out: Whether the step was called off, so that the average stays; None for never.
+    """
+    done, momentum, every = optimizer.iterations, optimizer.ema_momentum, optimizer.ema_overwrite_frequency
+    if is_left_out is not None:
+        momentum = ops.where(is_left_out, 1.0, momentum)
+    momentum = ops.where(ops.equal(done, 0), 0.0, momentum)
+    members = [i for i, average in enumerate(optimizer._model_variables_moving_average) if average is not None]
+    params, new_averages = list(params), []
+    for i, average in zip(members, averages, strict=True):
+        keep = ops.cast(momentum, average.dtype)
+        new_averages.append(keep * average + (1 - keep) * params[i])
+        if every:
+            params[i] = ops.where(ops.equal((done + 1) % every, 0), new_averages[-1], params[i])
+    return params, new_averages
+
+
 def restore(plan: Plan, variables: Sequence[Any], slots: Sequence[Any], replaced: Replaced) -> None:
     """Goes back to the weights to train with, bit for bit, where `exchange` left a record of them.
 

@@ -14,9 +14,10 @@ from kopt._backend import Adapter
 from kopt._core import checks
 from kopt._core.configured import Configured, deserialized, serialized
 from kopt.optimizers.assignment import Assignment
-from kopt.optimizers.averaging import Replaced, exchange, restore
+from kopt.optimizers.averaging import Replaced, exchange, keras_average, restore
 from kopt.optimizers.description import Description, describe
 from kopt.optimizers.group import Group, path_of, serialized_match
+from kopt.optimizers.guarding import stop_if_stuck
 from kopt.optimizers.keywords import Keywords, LearningRate, checked_rate, clipping
 from kopt.optimizers.partition import Partition
 from kopt.optimizers.plan import Plan, compute_dtype
@@ -206,6 +207,15 @@ class ComposedOptimizer(Configured, Adapter):
         super().finalize_variable_values(var_list)
         if not self.use_ema:  # Keras has just put its own average there.
             self.to_average()
+        self.stop_if_stuck()
+
+    def look_back(self) -> None:
+        self.stop_if_stuck()
+
+    def stop_if_stuck(self) -> None:
+        """Raises `FloatingPointError` if steps are left out again and again: see `SkipNonFinite`."""
+        if self.built and self._plan.guards:
+            stop_if_stuck(self._plan, self._trainable_variables, self.slot_variables, self.iterations)
 
     def build(self, variables: Sequence[Any]) -> None:
         """Resolves the groups and creates the state for the trainable variables of a model."""
@@ -308,7 +318,7 @@ class ComposedOptimizer(Configured, Adapter):
     def _targets(self, indices: Sequence[int]) -> list[Any]:
         targets = [self._trainable_variables[i] for i in indices] + self.slot_variables
         if self.use_ema:
-            targets += [average for average in self._model_variables_moving_average if average is not None]
+            targets += self._moving_averages()
         return targets
 
     def _full_step(self, indices: Sequence[int], gradients: Sequence[Any]) -> list[Any]:
@@ -318,26 +328,15 @@ class ComposedOptimizer(Configured, Adapter):
         for i, gradient in zip(indices, gradients, strict=True):
             given[i] = gradient
         slots = [ops.convert_to_tensor(slot) for slot in self.slot_variables]
-        params, slots = self.pure_step(params, given, slots, self.iterations, self.learning_rate)
+        params, new_slots = self.pure_step(params, given, slots, self.iterations, self.learning_rate)
         averages: list[Any] = []
         if self.use_ema:
-            params, averages = self._averaged(params)
-        return [params[i] for i in indices] + slots + averages
+            averages = [ops.convert_to_tensor(average) for average in self._moving_averages()]
+            params, averages = keras_average(self, params, averages, self._plan.left_out(slots, new_slots))
+        return [params[i] for i in indices] + new_slots + averages
 
-    def _averaged(self, params: list[Any]) -> tuple[list[Any], list[Any]]:
-        done = self.iterations
-        momentum = ops.cast(ops.not_equal(done, 0), "float32") * self.ema_momentum
-        averages: list[Any] = []
-        for i, average in enumerate(self._model_variables_moving_average):
-            if average is None:
-                continue
-            value = ops.convert_to_tensor(average)
-            keep = ops.cast(momentum, value.dtype)
-            new = keep * value + (1 - keep) * params[i]
-            averages.append(new)
-            if self.ema_overwrite_frequency:
-                params[i] = ops.where(ops.equal((done + 1) % self.ema_overwrite_frequency, 0), new, params[i])
-        return params, averages
+    def _moving_averages(self) -> list[Any]:
+        return [average for average in self._model_variables_moving_average if average is not None]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Refuses: Keras' step of one variable is not how these optimizers work."""

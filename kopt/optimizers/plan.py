@@ -99,15 +99,49 @@ class Plan:
             The new values by index, and the new state in the order of `layout`.
         """
         active = [i for i in gradients if i in self.factors]
+        for k in self.guards:
+            t = t - self._state(k, None, slots)["skipped_steps"]
         updates = {i: ops.cast(gradients[i], self.dtypes[i]) for i in active}
         new_slots = self._started(params, slots, t)
         values = self._in_training({i: ops.cast(params[i], self.dtypes[i]) for i in active}, new_slots)
         rates, raw = Rates(self.factors, learning_rate), dict(updates)
+        verdicts: list[Tensor] = []
         for k, stage in enumerate(self.stages):
             members = [i for i in stage.members if i in updates]
             if members:
-                self._run_stage(k, members, values, updates, new_slots, t, rates, raw)
-        return {i: ops.cast(values[i] - updates[i], params[i].dtype) for i in active}, new_slots
+                common = self._run_stage(k, members, values, updates, new_slots, t, rates, raw)
+                verdicts += [common["is_sound"]] if stage.transform.guards else []
+        new = {i: ops.cast(values[i] - updates[i], params[i].dtype) for i in active}
+        return self._if_sound(verdicts, new, new_slots, params, slots) if verdicts else (new, new_slots)
+
+    @property
+    def guards(self) -> list[int]:
+        """The stages whose transform may call a step off."""
+        return [k for k, stage in enumerate(self.stages) if stage.transform.guards]
+
+    def _if_sound(
+        self,
+        verdicts: Sequence[Tensor],
+        new: dict[int, Tensor],
+        new_slots: list[Tensor],
+        params: Tensors,
+        slots: Sequence[Tensor],
+    ) -> tuple[dict[int, Tensor], list[Tensor]]:
+        """Returns the old values and state in place of the new ones, but for the guards' own, after a bad step."""
+        is_sound = ops.all(ops.stack(verdicts) > 0)
+        kept = {i: ops.where(is_sound, value, params[i]) for i, value in new.items()}
+        state = [
+            b if b is a or key.stage in self.guards else ops.where(is_sound, b, ops.cast(a, b.dtype))
+            for key, a, b in zip(self.layout, slots, new_slots, strict=True)
+        ]
+        return kept, state
+
+    def left_out(self, slots: Sequence[Tensor], new_slots: Sequence[Tensor]) -> Tensor | None:
+        """Returns as a boolean whether the step from one state to the other was called off; None if nothing guards."""
+        counts = [
+            p for p, key in enumerate(self.layout) if key.stage in self.guards and key.slot.name == "skipped_steps"
+        ]
+        return ops.any(ops.stack([new_slots[p] > slots[p] for p in counts])) if counts else None
 
     def clipped(self, gradients: Tensors, params: Tensors) -> dict[int, Tensor]:
         """Returns the gradients after the clipping transforms that stand at the head of the chains.
@@ -120,6 +154,8 @@ class Plan:
         values = {i: ops.cast(params[i], self.dtypes[i]) for i in updates}
         one = ops.ones((), "float32")
         for k, stage in enumerate(self.stages):
+            if stage.transform.guards:
+                continue
             if not stage.transform.clips or any(address[0] == k for address in self.positions):
                 break
             members = [i for i in stage.members if i in updates]
@@ -136,7 +172,7 @@ class Plan:
         t: Tensor,
         rates: Rates,
         gradients: Tensors,
-    ) -> None:
+    ) -> State:
         stage = self.stages[k]
         states = {i: self._state(k, i, slots) for i in members}
         if stage.transform.sees_gradient:
@@ -164,6 +200,7 @@ class Plan:
                 self._store(k, i, state, slots)
         if "rate_factor" in common:
             rates.multiply(members, common["rate_factor"], k)
+        return common
 
     def _batches(
         self, stage: Stage, members: Sequence[int], updates: Tensors, states: Mapping[int, State], rates: Rates

@@ -35,6 +35,7 @@ from kopt.transforms.schedule_free import ScheduleFree
 from kopt.transforms.shampoo import ScaleByShampoo
 from kopt.transforms.sign import ScaleByLion, ScaleBySign
 from kopt.transforms.signed import SignedMomentum
+from kopt.transforms.skip import SkipNonFinite
 from kopt.transforms.sm3 import ScaleBySm3
 from kopt.transforms.soap import ScaleBySoap
 from kopt.transforms.stable import ScaleByStableAdam
@@ -95,6 +96,7 @@ __all__ = [
     "ScheduleFree",
     "SeenRows",
     "SignedMomentum",
+    "SkipNonFinite",
     "Slot",
     "StochasticWeightAveraging",
     "Transform",

@@ -46,6 +46,9 @@ class Transform(Configured, abc.ABC):
         sees_gradient: Whether `update` finds the gradient, as it was before clipping and all transforms, in
             `slots["gradient"]`.
         averages: Whether the weights to evaluate with are others than those to train with: see `to_average`.
+        guards: Whether `shared` returns a scalar `"is_sound"`: where it is 0, the whole step is left out, and nothing
+            is kept of it but the transform's own state and slots. Needs an own slot `"skipped_steps"`, whose number the
+            count t of steps is lower by.
     """
 
     elementwise: bool = True
@@ -56,6 +59,7 @@ class Transform(Configured, abc.ABC):
     estimates: tuple[str, ...] = ()
     sees_gradient: bool = False
     averages: bool = False
+    guards: bool = False
 
     def slots(self, variable: Any) -> Sequence[Slot]:
         """Returns the state to keep for `variable`, which has `shape`, `dtype` and `path`."""

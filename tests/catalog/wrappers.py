@@ -78,6 +78,14 @@ CASES: list[Case] = [
         lambda **kwargs: reference.Lookahead(momentum(**kwargs), 3, 0.4),
         state=tensors(2, 1),
     ),
+    Case(
+        optimizers.Composed,
+        {"transforms": [transforms.SkipNonFinite(3), transforms.Momentum(0.7)], "learning_rate": 0.05}
+        | {"weight_decay": 0.2},
+        momentum,
+        state=tensors(1, 1),
+        own_state=2,
+    ),
 ]
 TRANSFORMS: list[TransformCase] = [
     TransformCase(transforms.CentralizeGradients, {}, [lambda k: transforms.CentralizeGradients()]),
@@ -92,6 +100,7 @@ TRANSFORMS: list[TransformCase] = [
         [lambda k: transforms.Grokfast(k / 8, 0.5 + k)],
     ),
     TransformCase(transforms.ZeroNonFinite, {}, [lambda k: transforms.ZeroNonFinite()]),
+    TransformCase(transforms.SkipNonFinite, {"patience": 3}, [lambda k: transforms.SkipNonFinite(1 + k)]),
     TransformCase(transforms.Cautious, {}, [lambda k: transforms.Cautious()]),
     TransformCase(
         transforms.Lookahead,
@@ -115,6 +124,7 @@ TRANSFORMS: list[TransformCase] = [
 RULES: dict[str, Any] = {
     "amplification": NON_NEGATIVE,
     "clip_factor": POSITIVE,
+    "patience": COUNT,
     "period": COUNT,
     "slow_step_size": ("a number in (0, 1]", [0, -0.1, 1.5, np.nan, True, "0.5", None]),
     "start": COUNT,

@@ -1,0 +1,23 @@
+"""What every kopt callback does at each batch: it stops a run whose steps are all left out."""
+
+from typing import Any
+
+from kopt._backend import watch
+from kopt.optimizers import ComposedOptimizer
+
+
+def stop_if_stuck(model: Any) -> None:
+    """Raises `FloatingPointError` when a `SkipNonFinite` of the model's optimizers has run out of patience."""
+    inner = watch.innermost(model.optimizer)
+    guarded = [part for part in getattr(inner, "optimizers", [inner]) if is_guarded(part)]
+    if not guarded:
+        return
+    if hasattr(model, "jax_state_sync"):  # The step's numbers are not in the variables yet.
+        model.jax_state_sync()
+    for part in guarded:
+        part.stop_if_stuck()
+
+
+def is_guarded(optimizer: Any) -> bool:
+    """Returns whether the optimizer may leave steps out."""
+    return isinstance(optimizer, ComposedOptimizer) and optimizer.built and bool(optimizer._plan.guards)
