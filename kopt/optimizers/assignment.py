@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from kopt._core import checks
-from kopt.optimizers.group import Group, path_of, resolve
+from kopt._core.match import path_of
+from kopt.optimizers.group import Group, resolve
 from kopt.optimizers.partition import Partition
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, Transform
 
@@ -34,6 +35,7 @@ class Assignment:
         weight_decay: Of the variables whose group has none.
         undecayed: Regular expressions: variables whose path one of them is found in have no weight decay.
         rows: The decisions, one per variable; None before they are made.
+        decisions: What the `decide` of each transform has returned, in the order of `transforms()`.
     """
 
     recipe: tuple[Transform, ...] | Partition
@@ -44,6 +46,7 @@ class Assignment:
     weight_decay: float | None
     undecayed: list[str] = field(default_factory=list)
     rows: list[Row] | None = None
+    decisions: list[Sequence[float] | None] | None = None
 
     def resolve(self, variables: Sequence[Any]) -> None:
         """Decides for each variable, unless a saved decision for the same shapes in the same order is there.
@@ -51,7 +54,10 @@ class Assignment:
         Paths are not compared: Keras renames them on loading (`sequential/enc/kernel` comes back as `enc/kernel`).
         """
         shapes = [list(variable.shape) for variable in variables]
-        if self.rows is not None and [row["shape"] for row in self.rows] == shapes:
+        is_known = self.rows is not None and [row["shape"] for row in self.rows] == shapes
+        if not is_known or len(self.decisions or []) != len(self.transforms()):
+            self.decisions = [transform.decide(variables) for transform in self.transforms()]
+        if is_known:
             return
         numbers = resolve(self.groups, variables)
         chosen = self.recipe.rule(variables) if isinstance(self.recipe, Partition) else [False] * len(variables)
@@ -78,6 +84,21 @@ class Assignment:
                     chain[place] = filled[key]
             chains[i] = [transform for transform in chain if transform is not None]
         return chains
+
+    def decided(self) -> dict[int, Sequence[float]]:
+        """Returns the numbers that transforms have decided on, one per variable, by the transform's `id`."""
+        pairs = zip(self.transforms(), self.decisions or [], strict=False)
+        return {id(transform): numbers for transform, numbers in pairs if numbers is not None}
+
+    def saved(self) -> dict[str, Any]:
+        """Returns what was decided, for `restore`."""
+        made = {} if not self.decided() else {"decisions": self.decisions}
+        return {"undecayed": list(self.undecayed), "rows": self.rows, **made}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Takes over the decisions of an optimizer with the same arguments."""
+        self.undecayed, self.rows = list(saved["undecayed"]), saved["rows"]
+        self.decisions = saved.get("decisions")
 
     def decay_of(self, row: Row) -> float:
         """Returns the weight decay of a variable."""

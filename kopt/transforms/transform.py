@@ -20,13 +20,13 @@ class Slot(NamedTuple):
     Attributes:
         name: What the paper's reader would call it, such as `"momentum"`.
         shape: None for the shape of the variable.
-        start: The number it is filled with, or `"variable"` for a copy of the variable's value at the first step
-            (not at build: weights may be loaded in between).
+        start: The number it is filled with; `"variable"` for a copy of the variable's value at the first step (not at
+            build: weights may be loaded in between); `"decided"` for the variable's number among those of `decide`.
     """
 
     name: str
     shape: tuple[int, ...] | None = None
-    start: float | Literal["variable"] = 0.0
+    start: float | Literal["variable", "decided"] = 0.0
 
 
 class Transform(Configured, abc.ABC):
@@ -60,6 +60,15 @@ class Transform(Configured, abc.ABC):
     def slots(self, variable: Any) -> Sequence[Slot]:
         """Returns the state to keep for `variable`, which has `shape`, `dtype` and `path`."""
         return ()
+
+    def decide(self, variables: Sequence[Any]) -> Sequence[float] | None:
+        """Returns a number for each variable of the optimizer, for slots that start as `"decided"`; None for none.
+
+        What depends on a variable's path or place belongs here: all variables are there to be compared, a rule that
+        finds none of them can say so, and the answer is saved with the model. It is asked at the first build only:
+        Keras renames variables on loading.
+        """
+        return None
 
     def own_slots(self) -> Sequence[Slot]:
         """Returns the state that the transform keeps once for all its variables; each needs a shape."""
