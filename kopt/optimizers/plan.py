@@ -113,11 +113,14 @@ class Plan:
         updates = {i: ops.cast(gradients[i], self.dtypes[i]) for i in active}
         new_slots = self._started(params, slots, t)
         values = self._in_training({i: ops.cast(params[i], self.dtypes[i]) for i in active}, new_slots)
-        rates, raw = Rates(self.factors, learning_rate), dict(updates)
+        rates, gradients_seen, at_head = Rates(self.factors, learning_rate), dict(updates), True
         for k, stage in enumerate(self.stages):
             members = [i for i in stage.members if i in updates]
             if members:
-                self._run_stage(k, members, values, updates, new_slots, t, rates, raw)
+                self._run_stage(k, members, values, updates, new_slots, t, rates, gradients_seen)
+            at_head = at_head and stage.transform.clips
+            if at_head:
+                gradients_seen = dict(updates)
         return {i: ops.cast(values[i] - updates[i], params[i].dtype) for i in active}, new_slots
 
     def clipped(self, gradients: Tensors, params: Tensors) -> dict[int, Tensor]:

@@ -26,8 +26,8 @@ class Mechanic(Transform):
     x   <- x_0 - s S
     ```
 
-    Inner product and norms are over all variables that the transform serves; g is the gradient as it came, before
-    clipping. It belongs at the very end of a chain (`after=[...]` puts it there), where u is the step, learning rate
+    Inner product and norms are over all variables that the transform serves; g is the gradient, clipped if there are
+    clipping keywords. It belongs at the very end of a chain (`after=[...]` puts it there), where u is the step, learning rate
     and weight decay included: give the optimizer a rate of 1, or a schedule that reaches 1. What stands behind it moves
     the weights away from x_0 - s S, and the next step moves them back: put `Freeze`, `Lookahead` and averages in front.
 

@@ -20,7 +20,7 @@ class AddNoise(Transform):
     u <- u + n,   n ~ N(0, eta / t^gamma)            t = 1 at the first step: the paper counts from 0 and adds 1
     ```
 
-    The noise is a function of `seed`, the step, the variable's place among the optimizer's variables and the element's
+    The noise is a function of `seed`, the step, the variable's place among those that the transform serves, and the element's
     place in it: it is the same on each backend to float32 rounding and on each device of a distributed training, and
     goes on after loading as if nothing had happened. Rows of an embedding that no batch has seen get noise, too.
 

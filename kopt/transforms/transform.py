@@ -43,8 +43,8 @@ class Transform(Configured, abc.ABC):
         batches: Whether `update` may be given several variables of one shape at once, stacked along a new first axis
             of update, value and state. Matrix methods do: one batched product or decomposition, not many small ones.
         estimates: Names of own slots that are shown to the user: `optimizer.estimates`, and in TensorBoard.
-        sees_gradient: Whether `update` finds the gradient, as it was before clipping and all transforms, in
-            `slots["gradient"]`.
+        sees_gradient: Whether `update` and `shared` find the gradient, as it left the clipping at the head of the chain,
+            in `slots["gradient"]`.
         averages: Whether the weights to evaluate with are others than those to train with: see `to_average`.
     """
 
@@ -62,11 +62,11 @@ class Transform(Configured, abc.ABC):
         return ()
 
     def decide(self, variables: Sequence[Any]) -> Sequence[float] | None:
-        """Returns a number for each variable of the optimizer, for slots that start as `"decided"`; None for none.
+        """Returns a number for each variable, for slots that start as `"decided"`; None for none.
 
-        What depends on a variable's path or place belongs here: all variables are there to be compared, a rule that
-        finds none of them can say so, and the answer is saved with the model. It is asked at the first build only:
-        Keras renames variables on loading.
+        What depends on a variable's path or place belongs here: all that the transform serves are there together, a
+        rule that finds none of them can say so, and the answer is saved with the model. It is asked at the first build
+        only: Keras renames variables on loading.
         """
         return None
 

@@ -81,7 +81,12 @@ CASES: list[Case] = [
     Case(
         optimizers.Composed,
         {
-            "transforms": [transforms.Momentum(0.7), transforms.Unfreeze({"kernel": 5, "bias|gain": 12})],
+            "transforms": [
+                transforms.Momentum(0.7),
+                transforms.AddDecayedWeights(),
+                transforms.ScaleByLearningRate(),
+                transforms.Unfreeze({"kernel": 5, "bias|gain": 12}),
+            ],
             "learning_rate": 0.05,
             "weight_decay": 0.2,
         },
