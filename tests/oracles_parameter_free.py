@@ -115,3 +115,12 @@ def optax_cocob(bet_divisor: float = 100.0, epsilon: float = 1e-8, weight_decay:
     from optax import contrib
 
     return contrib.cocob(1.0, bet_divisor, epsilon, weight_decay)
+
+
+def optax_mechanic(
+    inner: Any, s_init: float = 1e-6, weight_decay: float = 1e-2, num_betas: int = 6, epsilon: float = 1e-8
+) -> Any:
+    """optax' sum of steps loses epsilon / s of itself at each step: the smaller epsilon is beside s, the nearer."""
+    from optax import contrib
+
+    return contrib.mechanize(inner, weight_decay, epsilon, s_init, num_betas)

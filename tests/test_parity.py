@@ -296,9 +296,9 @@ def test_centered_rmsprop_survives_a_variance_that_rounds_below_zero():
 POPULATION = 8
 
 
-def filled(slot, variable):
+def filled(slot, variable, decided):
     """Returns what a slot starts with; a copy of the weights is a weight of 0.5 here."""
-    start = 0.5 if slot.start == "variable" else slot.start
+    start = {"variable": 0.5, "decided": decided}.get(slot.start, slot.start)
     return np.full(variable.shape if slot.shape is None else slot.shape, start, "float32")
 
 
@@ -338,13 +338,19 @@ def test_a_population_in_one_vmap_equals_its_members(case, make):
 
     # The first member stands in for all: what another's hyperparameters change must come in through `h`.
     together = jax.vmap(lambda *tensors: one_pass(members[0], *tensors))
-    variables = [keras.Variable(np.zeros(shape)) for shape in case.shapes.values()]
-    fresh = [{slot.name: filled(slot, v) for slot in members[0].slots(v)} for v in variables]
-    if members[0].sees_gradient:
-        signs = [np.resize(np.float32([1, -1, 1]), v.shape) for v in variables]
-        fresh = [state | {"gradient": g} for state, g in zip(fresh, signs, strict=True)]
-    own = {slot.name: np.full(slot.shape, slot.start, "float32") for slot in members[0].own_slots()}
-    separate = [(fresh, own)] * POPULATION
+    variables = [keras.Variable(np.zeros(shape), name=name) for name, shape in case.shapes.items()]
+
+    def fresh(transform):
+        decided = transform.decide(variables) or [None] * len(variables)
+        pairs = list(zip(variables, decided, strict=True))
+        states = [{slot.name: filled(slot, v, number) for slot in transform.slots(v)} for v, number in pairs]
+        if transform.sees_gradient:
+            signs = [np.resize(np.float32([1, -1, 1]), v.shape) for v in variables]
+            states = [state | {"gradient": g} for state, g in zip(states, signs, strict=True)]
+        own = {slot.name: np.full(slot.shape, slot.start, "float32") for slot in transform.own_slots()}
+        return states, own
+
+    separate = [fresh(transform) for transform in members]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *separate)
     for t in (1, 2, 3):
         h = [scalars(k, t) for k in range(POPULATION)]

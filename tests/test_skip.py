@@ -143,25 +143,3 @@ def test_a_kopt_callback_stops_a_compiled_fit_at_once(stuck, make, tmp_path):
 def test_averaged_weights_stops_a_compiled_fit_at_once():
     model = compiled(problems.sequential(), optimizers.ScheduleFreeAdamW(before=[transforms.SkipNonFinite(3)]))
     assert fit_on_nan(model, callbacks=[callbacks.AveragedWeights()]).startswith("3 steps in a row")
-
-
-Rate, Lookahead = transforms.ScaleByLearningRate, transforms.Lookahead
-SENSELESS = [
-    (lambda: optimizers.AdamW(after=[Lookahead(), Lookahead(5)]), "Two `Lookahead`"),
-    (lambda: optimizers.Composed([Rate(), transforms.ClipByNorm(1.0)]), "`ClipByNorm` stands behind"),
-    (lambda: optimizers.Composed([Rate(), transforms.Momentum(), Rate()]), "applied twice"),
-    (lambda: optimizers.SGD(before=[Lookahead()]), "in front of the learning rate"),
-    (lambda: optimizers.AdamW(before=[transforms.Cautious()]), "does nothing"),
-    (
-        lambda: optimizers.AdamW(groups=[optimizers.Group("a", transforms=[Rate(), transforms.ClipByValue(1.0)])]),
-        "`ClipByValue` stands behind",
-    ),
-]
-
-
-@pytest.mark.parametrize(("make", "words"), SENSELESS, ids=[words for _, words in SENSELESS])
-def test_a_senseless_order_warns_once(make, words):
-    with pytest.warns(UserWarning, match=words) as seen:
-        make()
-    assert len(seen) == 1
-    assert seen[0].filename == __file__

@@ -1,13 +1,14 @@
 """Which chain each variable gets: groups resolved once, kept in the config, independent of paths after loading."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from kopt._core import checks
+from kopt._core.match import path_of
 from kopt._core.warn import warn_user
-from kopt.optimizers.group import Group, path_of, resolve
+from kopt.optimizers.group import Group, resolve
 from kopt.optimizers.order import complaints
 from kopt.optimizers.partition import Partition
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, Transform
@@ -36,6 +37,8 @@ class Assignment:
         weight_decay: Of the variables whose group has none.
         undecayed: Regular expressions: variables whose path one of them is found in have no weight decay.
         rows: The decisions, one per variable; None before they are made.
+        decisions: What the `decide` of each transform has returned, in the order of `transforms()`, with a number for
+            variables that it does not serve, too.
     """
 
     recipe: tuple[Transform, ...] | Partition
@@ -46,6 +49,7 @@ class Assignment:
     weight_decay: float | None
     undecayed: list[str] = field(default_factory=list)
     rows: list[Row] | None = None
+    decisions: list[list[float] | None] | None = None
 
     def resolve(self, variables: Sequence[Any]) -> None:
         """Decides for each variable, unless a saved decision for the same shapes in the same order is there.
@@ -53,14 +57,17 @@ class Assignment:
         Paths are not compared: Keras renames them on loading (`sequential/enc/kernel` comes back as `enc/kernel`).
         """
         shapes = [list(variable.shape) for variable in variables]
-        if self.rows is not None and [row["shape"] for row in self.rows] == shapes:
-            return
-        numbers = resolve(self.groups, variables)
-        chosen = self.recipe.rule(variables) if isinstance(self.recipe, Partition) else [False] * len(variables)
-        self.rows = [
-            Row(path=path_of(v), shape=shape, group=number, decays=not self._is_undecayed(v), chosen=is_chosen)
-            for v, shape, number, is_chosen in zip(variables, shapes, numbers, chosen, strict=True)
-        ]
+        is_known = self.rows is not None and [row["shape"] for row in self.rows] == shapes
+        if not is_known:
+            numbers = resolve(self.groups, variables)
+            chosen = self.recipe.rule(variables) if isinstance(self.recipe, Partition) else [False] * len(variables)
+            self.rows = [
+                Row(path=path_of(v), shape=shape, group=number, decays=not self._is_undecayed(v), chosen=is_chosen)
+                for v, shape, number, is_chosen in zip(variables, shapes, numbers, chosen, strict=True)
+            ]
+        if not is_known or len(self.decisions or []) != len(self.transforms()):
+            chains = self.chains()
+            self.decisions = [_decision(transform, chains, variables) for transform in self.transforms()]
 
     def chains(self) -> dict[int, list[Transform]]:
         """Returns the chain of each variable that is trained, by index."""
@@ -80,6 +87,21 @@ class Assignment:
                     chain[place] = filled[key]
             chains[i] = [transform for transform in chain if transform is not None]
         return chains
+
+    def decided(self) -> dict[int, Sequence[float]]:
+        """Returns the numbers that transforms have decided on, one per variable, by the transform's `id`."""
+        pairs = zip(self.transforms(), self.decisions or [], strict=False)
+        return {id(transform): numbers for transform, numbers in pairs if numbers is not None}
+
+    def saved(self) -> dict[str, Any]:
+        """Returns what was decided, for `restore`."""
+        made = {} if not self.decided() else {"decisions": self.decisions}
+        return {"undecayed": list(self.undecayed), "rows": self.rows, **made}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Takes over the decisions of an optimizer with the same arguments."""
+        self.undecayed, self.rows = list(saved["undecayed"]), saved["rows"]
+        self.decisions = saved.get("decisions")
 
     def decay_of(self, row: Row) -> float:
         """Returns the weight decay of a variable."""
@@ -148,3 +170,15 @@ class Assignment:
             advice = "Put `AddDecayedWeights()` without an argument where the decay belongs."
             rule = "None for a chain that applies the rate or a decay itself"
             raise checks.fail("weight_decay", rule, weight_decay, advice)
+
+
+def _decision(
+    transform: Transform, chains: Mapping[int, Sequence[Transform]], variables: Sequence[Any]
+) -> list[float] | None:
+    """Returns what a transform decides on for the variables that it serves, and 0 for the others."""
+    served = [i for i, chain in chains.items() if any(item is transform for item in chain)]
+    numbers = transform.decide([variables[i] for i in served]) if served else None
+    if numbers is None:
+        return None
+    by_index = dict(zip(served, numbers, strict=True))
+    return [by_index.get(i, 0.0) for i in range(len(variables))]

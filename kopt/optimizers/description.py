@@ -72,7 +72,7 @@ class Description:
 
 def describe(assignment: Assignment, variables: Sequence[Any], learning_rate: float) -> Description:
     """Returns the table for variables that the assignment has been resolved for."""
-    plan = Plan.of(assignment.chains(), variables, assignment.factors())
+    plan = Plan.of(assignment.chains(), variables, assignment.factors(), assignment.decided())
     sizes = dict.fromkeys([None, *range(len(variables))], 0)
     for key in plan.layout:
         shape = key.slot.shape if key.slot.shape is not None or key.variable is None else variables[key.variable].shape

@@ -13,10 +13,11 @@ from keras import ops
 from kopt._backend import Adapter
 from kopt._core import checks
 from kopt._core.configured import Configured, deserialized, serialized
+from kopt._core.match import path_of, serialized_match
 from kopt.optimizers.assignment import Assignment
 from kopt.optimizers.averaging import Replaced, exchange, keras_average, restore
 from kopt.optimizers.description import Description, describe
-from kopt.optimizers.group import Group, path_of, serialized_match
+from kopt.optimizers.group import Group
 from kopt.optimizers.guarding import stop_if_stuck
 from kopt.optimizers.keywords import Keywords, LearningRate, checked_rate, clipping
 from kopt.optimizers.partition import Partition
@@ -229,7 +230,7 @@ class ComposedOptimizer(Configured, Adapter):
             for i, chain in self._assignment.chains().items()
             if not self._overwrite_variable_with_gradient(variables[i])
         }
-        plan = Plan.of(trained, variables, self._assignment.factors())
+        plan = Plan.of(trained, variables, self._assignment.factors(), self._assignment.decided())
         if self.use_ema and plan.averaging:
             warnings.warn(
                 f"`use_ema` averages the weights that {type(self).__name__} trains with, and puts that average into "
@@ -376,7 +377,7 @@ class ComposedOptimizer(Configured, Adapter):
             "groups": serialized(assignment.groups) or None,
             "before": serialized(assignment.before) or None,
             "after": serialized(assignment.after) or None,
-            "assignment": {"undecayed": list(assignment.undecayed), "rows": assignment.rows},
+            "assignment": assignment.saved(),
         }
 
     @classmethod
@@ -385,6 +386,5 @@ class ComposedOptimizer(Configured, Adapter):
         saved = config.pop("assignment", None)
         optimizer = cls(**{name: deserialized(value, custom_objects) for name, value in config.items()})
         if saved:
-            optimizer._assignment.undecayed = list(saved["undecayed"])
-            optimizer._assignment.rows = saved["rows"]
+            optimizer._assignment.restore(saved)
         return optimizer

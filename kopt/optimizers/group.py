@@ -1,38 +1,12 @@
 """Groups of variables with their own learning rate, weight decay or chain."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import keras
 
 from kopt._core import checks
 from kopt._core.configured import Configured, register, serialized
+from kopt._core.match import Match, checked_match, is_match, list_of_paths, name_of, serialized_match
 from kopt.transforms import Transform
-
-
-def path_of(variable: Any) -> str:
-    """Returns the path of a Keras variable (`"dense/kernel"`), or the name of a bare backend variable."""
-    return getattr(variable, "path", None) or variable.name
-
-
-@register
-class SavedMatch(Configured):
-    """Stands in a loaded config for a matching function that could not be saved with it.
-
-    Args:
-        function: Name of the function that was not saved.
-    """
-
-    def __init__(self, function: str) -> None:
-        self.function = function
-
-    def __call__(self, variable: Any) -> bool:
-        raise ValueError(
-            f"`match` of this group was the function `{self.function}`, which is not saved with a model, and this "
-            "model's variables are not those that it was resolved for. Decorate it with "
-            "`@keras.saving.register_keras_serializable()`, or pass `groups=` again."
-        )
 
 
 @register
@@ -65,7 +39,7 @@ class Group(Configured):
 
     def __init__(
         self,
-        match: str | Callable[[Any], bool],
+        match: Match,
         learning_rate: float = 1.0,
         weight_decay: float | None = None,
         *,
@@ -73,46 +47,24 @@ class Group(Configured):
         transforms: Sequence[Transform] | None = None,
         name: str | None = None,
     ) -> None:
-        if not isinstance(match, str) and not callable(match):
-            raise TypeError(
-                f"`match` must be a regular expression (a string) or a callable of one variable. "
-                f"Received: match={match!r}."
-            )
-        self.match = match
-        self._pattern = checks.pattern("match", match) if isinstance(match, str) else None
+        self.match = checked_match(match)
         self.learning_rate = checks.non_negative(
             "learning_rate", learning_rate, advice="In a group it is a factor on the optimizer's rate."
         )
         self.weight_decay = checks.optional(checks.non_negative, "weight_decay", weight_decay)
         self.frozen = checks.flag("frozen", frozen)
         self.transforms = None if transforms is None else checks.instances("transforms", transforms, Transform)
-        function = getattr(match, "__name__", type(match).__name__)
-        self.name = name or (match if isinstance(match, str) else function)
+        self.name = name or name_of(match)
 
     def matches(self, variable: Any) -> bool:
         """Returns whether `match` takes the variable."""
-        if self._pattern is not None:
-            return re.search(self._pattern, path_of(variable)) is not None
-        return bool(self.match(variable))  # type: ignore[operator]
+        return is_match(self.match, variable)
 
     def get_config(self) -> dict[str, Any]:
         return {
             name: serialized_match(value, self.name) if name == "match" else serialized(value)
             for name, value in self.arguments.items()
         }
-
-
-def serialized_match(match: Any, name: str | None = None) -> Any:
-    """Returns a pattern or a matching function as JSON can hold it: a function that is not registered, by its name."""
-    if match is not None and not isinstance(match, str | SavedMatch) and not _is_registered(match):
-        # Keras would warn that a lambda is unsafe to load, and ours is not loaded.
-        match = SavedMatch(name or str(getattr(match, "__name__", type(match).__name__)))
-    return serialized(match)
-
-
-def _is_registered(function: Any) -> bool:
-    kind = function if hasattr(function, "__name__") else type(function)
-    return keras.saving.get_registered_object(keras.saving.get_registered_name(kind)) is kind
 
 
 def resolve(groups: Sequence[Group], variables: Sequence[Any]) -> list[int | None]:
@@ -124,11 +76,10 @@ def resolve(groups: Sequence[Group], variables: Sequence[Any]) -> list[int | Non
     matches = [[group.matches(variable) for variable in variables] for group in groups]
     for group, row in zip(groups, matches, strict=True):
         if not any(row):
-            paths = "\n  ".join(path_of(variable) for variable in variables)
             raise checks.fail(
                 "groups",
                 "groups that each match at least one trainable variable",
                 group.name,
-                f"The variables' paths are:\n  {paths}",
+                list_of_paths(variables),
             )
     return [next((g for g, row in enumerate(matches) if row[v]), None) for v in range(len(variables))]

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import ops
 
-from kopt.optimizers.group import path_of
+from kopt._core.match import path_of
 from kopt.optimizers.plan import Plan
 
 

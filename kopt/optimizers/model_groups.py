@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kopt._core import checks
-from kopt.optimizers.group import Group, path_of
+from kopt._core.match import list_of_paths, path_of
+from kopt.optimizers.group import Group
 
 
 def no_decay_groups(model: Any) -> list[Group]:
@@ -115,8 +116,7 @@ def _by_block(variables: Sequence[Any], blocks: str) -> list[list[Any]]:
     found = [pattern.search(path_of(variable)) for variable in variables]
     names = list(dict.fromkeys(match[1] for match in found if match))
     if not names:
-        paths = "\n  ".join(path_of(variable) for variable in variables)
-        raise checks.fail("blocks", "found in some variable's path", blocks, f"The variables' paths are:\n  {paths}")
+        raise checks.fail("blocks", "found in some variable's path", blocks, list_of_paths(variables))
     last = max(i for i, match in enumerate(found) if match)
     stem = [v for i, (v, match) in enumerate(zip(variables, found, strict=True)) if not match and i < last]
     head = [v for i, (v, match) in enumerate(zip(variables, found, strict=True)) if not match and i > last]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from kopt.transforms import Cautious, ScaleByLearningRate, Transform
+from kopt.transforms import Cautious, Lookahead, Mechanic, ScaleByLearningRate, Transform
 
 
 def complaints(chain: Sequence[Transform]) -> Iterator[str]:
@@ -18,6 +18,10 @@ def complaints(chain: Sequence[Transform]) -> Iterator[str]:
             yield f"`{name}` acts on the step, but stands in front of the learning rate. `after=[...]` puts it behind."
         if isinstance(transform, Cautious) and not any(map(_has_state, front)):
             yield f"`{name}` sees the gradient itself as the direction, and so does nothing: put it behind a momentum."
+        if isinstance(transform, Mechanic):
+            moving = next((other for other in behind if _moves(other)), None)
+            if moving is not None:
+                yield f"`{type(moving).__name__}` moves the weights behind `{name}`, which moves them back each time."
         if transform.averages:
             if any(type(other) is type(transform) for other in front):
                 yield f"Two `{name}` stand in one chain: the second one averages what the first one holds back already."
@@ -27,6 +31,11 @@ def complaints(chain: Sequence[Transform]) -> Iterator[str]:
                     f"`{type(changing).__name__}` changes the step behind `{name}`, which then averages weights that "
                     f"the model never has: put `{name}` last."
                 )
+
+
+def _moves(transform: Transform) -> bool:
+    """Returns whether a transform changes the step, and does not only watch it."""
+    return isinstance(transform, Lookahead) or not (transform.averages or transform.guards)
 
 
 def _has_state(transform: Transform) -> bool:

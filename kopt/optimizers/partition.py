@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 
 from kopt._core import checks
 from kopt._core.layout import matrix_shape
-from kopt.optimizers.group import path_of
+from kopt._core.match import Match, is_match, path_of
 from kopt.transforms import Transform
-
-Match = str | Callable[[Any], bool]
 
 
 class Partition(NamedTuple):
@@ -53,13 +51,12 @@ def _rule(
     if match is None:
         return default
     if isinstance(match, str):
-        pattern = checks.pattern(argument, match)
+        checks.pattern(argument, match)
     elif not callable(match):
         raise checks.fail(argument, "None, a regular expression or a callable of one variable", match)
 
     def rule(variables: Sequence[Any]) -> list[bool]:
-        by_path = isinstance(match, str)
-        chosen = [bool(re.search(pattern, path_of(v)) if by_path else match(v)) for v in variables]  # type: ignore[operator]
+        chosen = [is_match(match, v) for v in variables]
         flat = [path_of(v) for v, is_chosen in zip(variables, chosen, strict=True) if is_chosen and len(v.shape) < 2]
         if flat:
             rule_in_words = "a rule that picks variables of two or more dimensions"

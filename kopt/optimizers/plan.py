@@ -66,11 +66,22 @@ class Plan:
 
     @classmethod
     def of(
-        cls, chains: Mapping[int, Sequence[Transform]], variables: Sequence[Any], factors: Sequence[float]
+        cls,
+        chains: Mapping[int, Sequence[Transform]],
+        variables: Sequence[Any],
+        factors: Sequence[float],
+        decided: Mapping[int, Sequence[float]],
     ) -> "Plan":
-        """Builds the plan for variables whose chains are given; a variable without a chain is never touched."""
+        """Builds the plan for variables whose chains are given; a variable without a chain is never touched.
+
+        Args:
+            chains: By index of the variable.
+            variables: All of the optimizer's.
+            factors: Of each variable's group.
+            decided: What each transform's `decide` returned, by the transform's `id`.
+        """
         stages = tuple(merged(chains))
-        layout = tuple(key for k, stage in enumerate(stages) for key in _stage_layout(k, stage, variables))
+        layout = tuple(key for k, stage in enumerate(stages) for key in _stage_layout(k, stage, variables, decided))
         positions: dict[tuple[int, int | None], tuple[int, ...]] = {}
         for position, key in enumerate(layout):
             address = (key.stage, key.variable)
@@ -104,13 +115,16 @@ class Plan:
         updates = {i: ops.cast(gradients[i], self.dtypes[i]) for i in active}
         new_slots = self._started(params, slots, t)
         values = self._in_training({i: ops.cast(params[i], self.dtypes[i]) for i in active}, new_slots)
-        rates, raw = Rates(self.factors, learning_rate), dict(updates)
+        rates, gradients_seen, at_head = Rates(self.factors, learning_rate), dict(updates), True
         verdicts: list[Tensor] = []
         for k, stage in enumerate(self.stages):
             members = [i for i in stage.members if i in updates]
             if members:
-                common = self._run_stage(k, members, values, updates, new_slots, t, rates, raw)
+                common = self._run_stage(k, members, values, updates, new_slots, t, rates, gradients_seen)
                 verdicts += [common["is_sound"]] if stage.transform.guards else []
+            at_head = at_head and (stage.transform.clips or stage.transform.guards)
+            if at_head:
+                gradients_seen = dict(updates)
         new = {i: ops.cast(values[i] - updates[i], params[i].dtype) for i in active}
         return self._if_sound(verdicts, new, new_slots, params, slots) if verdicts else (new, new_slots)
 
@@ -304,14 +318,20 @@ def _holds(chain: Sequence[Transform], transform: Transform) -> bool:
     return any(item is transform for item in chain)
 
 
-def _stage_layout(k: int, stage: Stage, variables: Sequence[Any]) -> Iterable[SlotKey]:
+def _stage_layout(
+    k: int, stage: Stage, variables: Sequence[Any], decided: Mapping[int, Sequence[float]]
+) -> Iterable[SlotKey]:
     for slot in stage.transform.own_slots():
         yield SlotKey(k, None, slot, slot.name in stage.transform.estimates)
     flag = [AVERAGED] if stage.transform.averages else []
     per_variable = {i: [*stage.transform.slots(variables[i]), *flag] for i in stage.members}
     for name in dict.fromkeys(slot.name for slots in per_variable.values() for slot in slots):
         for i, slots in per_variable.items():
-            yield from (SlotKey(k, i, slot) for slot in slots if slot.name == name)
+            yield from (SlotKey(k, i, _decided(slot, stage, i, decided)) for slot in slots if slot.name == name)
+
+
+def _decided(slot: Slot, stage: Stage, i: int, decided: Mapping[int, Sequence[float]]) -> Slot:
+    return Slot(slot.name, slot.shape, decided[id(stage.transform)][i]) if slot.start == "decided" else slot
 
 
 def _tensors(scalars: Mapping[str, Any]) -> State:

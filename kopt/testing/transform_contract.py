@@ -154,14 +154,24 @@ class TransformContract:
                 assert slot.start != "variable" or slot.shape in (None, shape)
         own = list(transform.own_slots())
         self._check_slots(own)
-        assert all(slot.shape is not None and slot.start != "variable" for slot in own)
+        assert all(slot.shape is not None and not isinstance(slot.start, str) for slot in own)
 
     def _check_slots(self, slots: Sequence[Slot]) -> None:
         assert len({slot.name for slot in slots}) == len(slots)
         for slot in slots:
             assert isinstance(slot, Slot)
             assert slot.shape is None or all(isinstance(size, int) for size in slot.shape)
-            assert slot.start == "variable" or math.isfinite(slot.start)
+            assert slot.start in ("variable", "decided") or math.isfinite(slot.start)
+
+    def test_numbers_are_decided_for_all_variables(self, make: MakeTransform) -> None:
+        transform, variables = make(), problems.variables()
+        decided = transform.decide(variables)
+        if decided is None:
+            assert not any(slot.start == "decided" for v in variables for slot in transform.slots(v))
+            return
+        assert len(decided) == len(variables)
+        assert json.loads(json.dumps(decided)) == decided
+        assert all(math.isfinite(number) for number in decided)
 
     def test_class_says_what_it_is(self, make: MakeTransform) -> None:
         transform = make()

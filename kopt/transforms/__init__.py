@@ -16,13 +16,16 @@ from kopt.transforms.dadapt import ScaleByDadaptAdam
 from kopt.transforms.decay import AddDecayedWeights
 from kopt.transforms.dog import ScaleByDog, ScaleByDowg
 from kopt.transforms.factored import ScaleByConfidence, ScaleByFactoredRms
+from kopt.transforms.freeze import Freeze, Unfreeze
 from kopt.transforms.gradient import AdaptiveGradientClipping, CentralizeGradients, Grokfast, ZeroNonFinite
 from kopt.transforms.kron import ScaleByKron
 from kopt.transforms.laprop import ScaleByLaprop
 from kopt.transforms.lbfgs import ScaleByLBFGS
 from kopt.transforms.madgrad import ScaleByMadgrad
+from kopt.transforms.mechanic import Mechanic
 from kopt.transforms.momentum import Momentum
 from kopt.transforms.nadam import ScaleByNadam
+from kopt.transforms.noise import AddNoise
 from kopt.transforms.novograd import ScaleByNovograd
 from kopt.transforms.orthogonal import OrthogonalizedMomentum
 from kopt.transforms.prodigy import ScaleByProdigy
@@ -47,6 +50,7 @@ from kopt.transforms.yogi import ScaleByYogi
 __all__ = [
     "AdaptiveGradientClipping",
     "AddDecayedWeights",
+    "AddNoise",
     "Cautious",
     "CentralizeGradients",
     "ClipByGlobalNorm",
@@ -54,8 +58,10 @@ __all__ = [
     "ClipByRms",
     "ClipByValue",
     "ExponentialMovingAverage",
+    "Freeze",
     "Grokfast",
     "Lookahead",
+    "Mechanic",
     "Momentum",
     "OrthogonalizedMomentum",
     "RelativeStep",
@@ -101,6 +107,7 @@ __all__ = [
     "StochasticWeightAveraging",
     "Transform",
     "TrustRatio",
+    "Unfreeze",
     "VarianceReduction",
     "ZeroNonFinite",
 ]

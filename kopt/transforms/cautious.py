@@ -16,7 +16,7 @@ class Cautious(Transform):
     ```
 
     It belongs in `after=[...]` of an optimizer with momentum: there it sees the direction before weight decay and rate,
-    and the gradient of the step, unclipped.
+    and the gradient of the step.
 
     References:
         Liang et al. 2024, https://arxiv.org/abs/2411.16085 (with its n / (sum(a) + 1); later code divides by a mean).

@@ -20,13 +20,13 @@ class Slot(NamedTuple):
     Attributes:
         name: What the paper's reader would call it, such as `"momentum"`.
         shape: None for the shape of the variable.
-        start: The number it is filled with, or `"variable"` for a copy of the variable's value at the first step
-            (not at build: weights may be loaded in between).
+        start: The number it is filled with; `"variable"` for a copy of the variable's value at the first step (not at
+            build: weights may be loaded in between); `"decided"` for the variable's number among those of `decide`.
     """
 
     name: str
     shape: tuple[int, ...] | None = None
-    start: float | Literal["variable"] = 0.0
+    start: float | Literal["variable", "decided"] = 0.0
 
 
 class Transform(Configured, abc.ABC):
@@ -43,8 +43,8 @@ class Transform(Configured, abc.ABC):
         batches: Whether `update` may be given several variables of one shape at once, stacked along a new first axis
             of update, value and state. Matrix methods do: one batched product or decomposition, not many small ones.
         estimates: Names of own slots that are shown to the user: `optimizer.estimates`, and in TensorBoard.
-        sees_gradient: Whether `update` finds the gradient, as it was before clipping and all transforms, in
-            `slots["gradient"]`.
+        sees_gradient: Whether `update` and `shared` find the gradient, as it left the clipping at the head of the
+            chain, in `slots["gradient"]`.
         averages: Whether the weights to evaluate with are others than those to train with: see `to_average`.
         guards: Whether `shared` returns a scalar `"is_sound"`: where it is 0, the whole step is left out, and nothing
             is kept of it but the transform's own state and slots. Needs an own slot `"skipped_steps"`, whose number the
@@ -64,6 +64,15 @@ class Transform(Configured, abc.ABC):
     def slots(self, variable: Any) -> Sequence[Slot]:
         """Returns the state to keep for `variable`, which has `shape`, `dtype` and `path`."""
         return ()
+
+    def decide(self, variables: Sequence[Any]) -> Sequence[float] | None:
+        """Returns a number for each variable, for slots that start as `"decided"`; None for none.
+
+        What depends on a variable's path or place belongs here: all that the transform serves are there together, a
+        rule that finds none of them can say so, and the answer is saved with the model. It is asked at the first build
+        only: Keras renames variables on loading.
+        """
+        return None
 
     def own_slots(self) -> Sequence[Slot]:
         """Returns the state that the transform keeps once for all its variables; each needs a shape."""

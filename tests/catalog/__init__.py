@@ -1,6 +1,7 @@
 """The tables that tests are crossed over: a new optimizer or schedule adds rows here, not tests elsewhere.
 
 A family is one module with `CASES`, `TRANSFORMS`, and `RULES` and `GOOD` values for arguments that no other family has.
+An argument that means something else in one class has its rule under `"Class.argument"`.
 """
 
 from typing import Any

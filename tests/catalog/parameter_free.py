@@ -2,9 +2,11 @@
 
 import oracles_parameter_free as oracles
 import references.parameter_free as reference
+from oracles_accumulators import optax_sgdw
+from references.first import SGD
 
 from catalog.case import Case, TransformCase, tensors
-from catalog.rules import FLAG, POSITIVE
+from catalog.rules import COUNT, FLAG, POSITIVE
 from kopt import optimizers, transforms
 
 PRODIGY_ORACLES = {"optax": oracles.optax_prodigy, "torch": oracles.torch_prodigy}
@@ -33,6 +35,22 @@ def coupled(kind):
             return super().step(xs, decayed)
 
     return with_decay_in_front(Coupled)
+
+
+MECHANIC = {"s_init": 0.5, "weight_decay": 0.05, "num_betas": 4, "epsilon": 1e-7}
+FEW = {"s_init": 0.3, "weight_decay": 0.2, "num_betas": 2, "epsilon": 0.05}
+
+
+def momentum(learning_rate, weight_decay=0.0, **_):
+    return SGD(learning_rate, momentum=0.7, weight_decay=weight_decay)
+
+
+def optax_momentum(learning_rate, weight_decay=0.0, **_):
+    return optax_sgdw(0.7, weight_decay, learning_rate=learning_rate)
+
+
+def mechanic(**arguments):
+    return [transforms.Momentum(0.7), transforms.Mechanic(**arguments)]
 
 
 CASES = [
@@ -204,6 +222,25 @@ CASES = [
         reference.COCOB,
         state=tensors(5),
     ),
+    Case(
+        optimizers.Composed,
+        {"transforms": mechanic(**MECHANIC), "learning_rate": 0.02, "weight_decay": 0.3},
+        lambda **kwargs: reference.Mechanic(lambda: momentum(**kwargs), **MECHANIC),
+        {"optax": lambda **kwargs: oracles.optax_mechanic(optax_momentum(**kwargs), **MECHANIC)},
+        JOINT,
+        tensors(3),
+        17,
+    ),
+    # With an epsilon of this size, optax' sum of steps is another.
+    Case(
+        optimizers.Composed,
+        {"transforms": mechanic(**FEW), "learning_rate": 0.05, "weight_decay": 0.1},
+        lambda **kwargs: reference.Mechanic(lambda: momentum(**kwargs), **FEW),
+        {},
+        JOINT,
+        tensors(3),
+        9,
+    ),
 ]
 
 PRODIGY = {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3, "d0": 0.1}
@@ -243,6 +280,14 @@ TRANSFORMS = [
         [lambda k: transforms.ScaleByDowg(0.1 + k / 8, 1e-3 * (k + 1))],
     ),
     TransformCase(
+        transforms.Mechanic,
+        {"s_init": 0.1, "weight_decay": 0.3, "num_betas": 3, "epsilon": 1e-3},
+        [
+            lambda k: transforms.Mechanic(0.1 + k / 8, k / 8, 3, 1e-3 * (k + 1)),
+            lambda k: transforms.Mechanic(0.1 + k / 8, k / 8, 1, 1e-3 * (k + 1)),
+        ],
+    ),
+    TransformCase(
         transforms.ScaleByCocob,
         {"bet_divisor": 5.0, "epsilon": 1e-3},
         [lambda k: transforms.ScaleByCocob(2.0 + k, 1e-3 * (k + 1))],
@@ -255,6 +300,8 @@ RULES = {
     "d_coef": POSITIVE,
     # None is the default, and means something.
     "distance_beta": ("a number in [0, 1)", [-0.1, 1, 1.5, float("nan"), True, "0.5"]),
+    "num_betas": COUNT,
+    "s_init": POSITIVE,
     "growth_rate": ("a finite number >= 1", [0.9, 0, -1, float("nan"), float("inf"), True, "2"]),
     "relative": FLAG,
     "safeguard_warmup": FLAG,

@@ -7,7 +7,7 @@ import references.first as first
 import references.wrappers as reference
 
 from catalog.case import Case, TransformCase, tensors
-from catalog.rules import COUNT, FLAG, NON_NEGATIVE, POSITIVE
+from catalog.rules import COUNT, FLAG, NON_NEGATIVE, POSITIVE, one_of
 from kopt import optimizers, transforms
 
 CONV = {"conv": (2, 3, 2, 4), "kernel": (3, 4), "bias": (5,), "gain": ()}
@@ -86,6 +86,34 @@ CASES: list[Case] = [
         state=tensors(1, 1),
         own_state=2,
     ),
+    Case(
+        optimizers.Composed,
+        {
+            "transforms": [
+                transforms.Momentum(0.7),
+                transforms.AddDecayedWeights(),
+                transforms.ScaleByLearningRate(),
+                transforms.Unfreeze({"kernel": 5, "bias|gain": 12}),
+            ],
+            "learning_rate": 0.05,
+            "weight_decay": 0.2,
+        },
+        lambda **kwargs: reference.Unfrozen(lambda: momentum(**kwargs), [5, 12, 12]),
+        state=tensors(1, 1),
+    ),
+    # optax draws from JAX' generator.
+    Case(
+        optimizers.Composed,
+        {
+            "transforms": [transforms.AddNoise(0.2, 0.4, 0xFEDCBA98), transforms.Momentum(0.7)],
+            "learning_rate": 0.05,
+            "weight_decay": 0.2,
+        },
+        lambda **kwargs: reference.Noisy(lambda: momentum(**kwargs), 0.2, 0.4, 0xFEDCBA98),
+        # Noise moves weights that have no gradient.
+        supports=frozenset({"independent", "sparse"}),
+        state=tensors(1, 1),
+    ),
 ]
 TRANSFORMS: list[TransformCase] = [
     TransformCase(transforms.CentralizeGradients, {}, [lambda k: transforms.CentralizeGradients()]),
@@ -102,6 +130,20 @@ TRANSFORMS: list[TransformCase] = [
     TransformCase(transforms.ZeroNonFinite, {}, [lambda k: transforms.ZeroNonFinite()]),
     TransformCase(transforms.SkipNonFinite, {"patience": 3}, [lambda k: transforms.SkipNonFinite(1 + k)]),
     TransformCase(transforms.Cautious, {}, [lambda k: transforms.Cautious()]),
+    TransformCase(transforms.Freeze, {"match": "kernel"}, [lambda k: transforms.Freeze("kernel")]),
+    TransformCase(
+        transforms.Unfreeze,
+        {"opens_at": {"kernel": 2, "bias": 1}, "by": "epoch", "steps_per_epoch": 3},
+        [
+            lambda k: transforms.Unfreeze({"kernel": k, "bias": 1 + k % 3}),
+            lambda k: transforms.Unfreeze({"kernel": k % 3, "": 1}, by="epoch", steps_per_epoch=1 + k % 2),
+        ],
+    ),
+    TransformCase(
+        transforms.AddNoise,
+        {"eta": 0.2, "gamma": 0.4, "seed": 2**31 + 5},
+        [lambda k: transforms.AddNoise(0.1 + k / 8, k / 8, 70000 * k)],
+    ),
     TransformCase(
         transforms.Lookahead,
         {"sync_period": 3, "slow_step_size": 0.4},
@@ -122,13 +164,33 @@ TRANSFORMS: list[TransformCase] = [
     ),
 ]
 RULES: dict[str, Any] = {
+    "Unfreeze.by": one_of("step", "epoch"),
     "amplification": NON_NEGATIVE,
     "clip_factor": POSITIVE,
+    "eta": NON_NEGATIVE,
+    "gamma": NON_NEGATIVE,
+    "opens_at": (
+        "a dict of one or more regular expressions and integers >= 0",
+        [
+            None,
+            "bias",
+            ["bias"],
+            {},
+            {"bias": -1},
+            {"bias": 1.0},
+            {"bias": True},
+            {"bias": "1"},
+            {3: 1},
+            {"a": 1, "": -1},
+        ],
+    ),
     "patience": COUNT,
     "period": COUNT,
+    "seed": ("an integer >= 0", [-1, 2.0, np.nan, True, "3", None]),
     "slow_step_size": ("a number in (0, 1]", [0, -0.1, 1.5, np.nan, True, "0.5", None]),
     "start": COUNT,
+    "steps_per_epoch": COUNT,
     "sync_period": COUNT,
     "warmup": FLAG,
 }
-GOOD: dict[str, Any] = {"start": 3}
+GOOD: dict[str, Any] = {"opens_at": {"bias": 3}, "start": 3}

@@ -1,9 +1,9 @@
 """Methods that estimate their learning rate, in float64, from the papers' sums over all steps and all variables."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -186,3 +186,65 @@ class COCOB:
             bound * np.where(spent + bound > self.bet_divisor * bound, spent + bound, self.bet_divisor * bound)
         )
         return (1 - rate) * x + rate * (self.start + fraction * wealth)
+
+
+@dataclass
+class Tuner:
+    """One of Mechanic's: Cutkosky et al. 2023, algorithm 1, lines 9 to 12; `h` is clipped as their code does."""
+
+    beta: float
+    first: float
+    epsilon: float
+    products: list[float] = field(default_factory=list)
+    gains: list[float] = field(default_factory=list)
+    largest: float = 0.0
+
+    @property
+    def scale(self) -> float:
+        reward = fading_sum(self.gains, self.beta) if self.gains else 0.0
+        squares = fading_sum([h**2 for h in self.products], self.beta**2) if self.products else 0.0
+        wealth = self.first * self.largest + max(reward, 0.0)
+        below = math.sqrt(squares) + self.epsilon
+        return wealth / below if below else self.first
+
+    def see(self, h: float) -> None:
+        self.gains.append(float(np.clip(h, -self.largest, self.largest)) * self.scale)
+        self.products.append(h)
+        self.largest = max([abs(h) + self.epsilon, self.beta * self.largest])
+
+
+@dataclass
+class Mechanic:
+    """Cutkosky et al. 2023, algorithm 1, around another reference for each variable."""
+
+    make: Callable[[], Any]
+    s_init: float = 1e-6
+    weight_decay: float = 1e-2
+    num_betas: int = 6
+    epsilon: float = 1e-8
+    inner: list = field(default_factory=list)
+    start: np.ndarray | None = None
+    steps: Arrays = field(default_factory=list)
+    scales: list[float] = field(default_factory=list)
+    joint: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        first = self.s_init / self.num_betas
+        self.tuners = [Tuner(1 - 10.0**-i, first, self.epsilon) for i in range(1, self.num_betas + 1)]
+
+    def step(self, xs: Arrays, gs: Arrays) -> Arrays:
+        self.inner = self.inner or [self.make() for _ in xs]
+        x, g = (np.concatenate([part.ravel() for part in parts]) for parts in (xs, gs))
+        self.start = x if self.start is None else self.start
+        base = [x - inner.step(x, g) for inner, x, g in zip(self.inner, xs, gs, strict=True)]
+        so_far = sum(self.steps) if self.steps else np.zeros_like(x)
+        scale = self.scales[-1] if self.scales else self.s_init
+        length = np.linalg.norm(x) + self.epsilon
+        pull = self.weight_decay * scale * np.linalg.norm(g) / length * x if length else 0.0
+        for tuner in self.tuners:
+            tuner.see(float(so_far @ (g + pull)))
+        self.steps.append(np.concatenate([part.ravel() for part in base]))
+        self.scales.append(sum(tuner.scale for tuner in self.tuners))
+        new = self.start - self.scales[-1] * sum(self.steps)
+        parts = np.split(new, np.cumsum([part.size for part in xs])[:-1])
+        return [part.reshape(old.shape) for part, old in zip(parts, xs, strict=True)]

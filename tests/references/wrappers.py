@@ -1,8 +1,8 @@
 """What stands around a recipe: changes of the gradient, masks, and averages of the weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -91,6 +91,73 @@ class Lookahead:
         self.steps = 0
         self.slow = (1 - self.slow_step_size) * self.slow + self.slow_step_size * x
         return self.slow
+
+
+@dataclass
+class Unfrozen:
+    """Howard and Ruder 2018, section 3.3: each variable is another reference, whose steps count from its turn on."""
+
+    make: Callable[[], Any]
+    turns: Sequence[int]
+    inner: list = field(default_factory=list)
+    steps: int = 0
+    joint: ClassVar[bool] = True
+
+    def step(self, xs: Sequence[np.ndarray], gs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        self.inner = self.inner or [self.make() for _ in xs]
+        moved = [inner.step(x, g) for inner, x, g in zip(self.inner, xs, gs, strict=True)]
+        self.steps += 1
+        return [new if self.steps > turn else x for new, x, turn in zip(moved, xs, self.turns, strict=True)]
+
+
+ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24]
+
+
+def threefry(key: tuple[int, int], counter: tuple[Any, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Salmon et al. 2011, section 4.3: Threefish's mixing on two words of 32 bits, 20 rounds, in 64-bit integers."""
+    word = 2**32
+    keys = [*key, key[0] ^ key[1] ^ 0x1BD11BDA]
+    a, b = ((np.asarray(c, "int64") + k) % word for c, k in zip(counter, key, strict=True))
+    for n in range(20):
+        a = (a + b) % word
+        b = a ^ ((b * 2 ** ROTATIONS[n % 8]) % word + b // 2 ** (32 - ROTATIONS[n % 8]))
+        if n % 4 == 3:
+            block = n // 4 + 1
+            a, b = (a + keys[block % 3]) % word, (b + keys[(block + 1) % 3] + block) % word
+    return a, b
+
+
+def noise(size: int, seed: int, step: int, place: int) -> np.ndarray:
+    """Box and Muller 1958, on the upper 24 bits of two words per counter; first all cosines, then all sines."""
+    counters = np.arange(-(-size // 2))
+    first, second = (
+        words // 256 / 2**24 for words in threefry((seed, step), (counters, np.full_like(counters, place)))
+    )
+    radius = np.sqrt(-2 * np.log(1 - first))
+    angle = 2 * np.pi * second
+    return np.append(radius * np.cos(angle), radius * np.sin(angle))[:size]
+
+
+@dataclass
+class Noisy:
+    """Neelakantan et al. 2015, eq. 1, in front of another reference for each variable."""
+
+    make: Callable[[], Any]
+    eta: float
+    gamma: float
+    seed: int
+    inner: list = field(default_factory=list)
+    steps: int = 0
+    joint: ClassVar[bool] = True
+
+    def step(self, xs: Sequence[np.ndarray], gs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        self.inner = self.inner or [self.make() for _ in xs]
+        deviation = (self.eta / (1 + self.steps) ** self.gamma) ** 0.5
+        self.steps += 1
+        noisy = [
+            g + deviation * noise(g.size, self.seed, self.steps, place).reshape(g.shape) for place, g in enumerate(gs)
+        ]
+        return [inner.step(x, g) for inner, x, g in zip(self.inner, xs, noisy, strict=True)]
 
 
 def averaged(path: Sequence[np.ndarray], start: np.ndarray, momentum: float, *, warmup: bool) -> np.ndarray:
