@@ -162,11 +162,25 @@ def var_to_optimizer_idx_leads_to_the_inner_optimizer():
     assert all(a is b for a, b in zip(found, [sgd, sgd, adam, adam], strict=True))
 
 
+def flatten_layers_enters_layers_and_finds_each_once():
+    @keras.saving.register_keras_serializable(package="kopt_tests")
+    class Pair(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = [keras.layers.Dense(1, name=name) for name in ("one", "other")]
+
+    pair, inputs = Pair(), keras.Input((1,))
+    model = keras.Sequential([inputs, keras.Sequential([pair]), pair.one])
+    found = [layer.name for layer in model._flatten_layers(include_self=False)]
+    assert found.count("one") == found.count("other") == found.count(pair.name) == 1
+
+
 PRIVATE = {
     "_accumulated_gradients": accumulated_gradients_are_zeros_in_the_shapes_of_variables,
     "_backend_apply_gradients": backend_apply_gradients_gets_lists_without_nones,
     "_compute_loss": compute_loss_takes_what_a_train_step_has,
     "_distribution_strategy": distribution_strategy_is_the_one_of_construction,
+    "_flatten_layers": flatten_layers_enters_layers_and_finds_each_once,
     "_get_current_learning_rate": get_current_learning_rate_is_what_learning_rate_shows,
     "_get_variable_index": get_variable_index_counts_in_the_order_of_build,
     "_iterations": iterations_counts_micro_batches,

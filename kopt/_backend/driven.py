@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
+
+_LUGGAGE = "beside_"
 
 
 def filled_with(start: float) -> Any:
@@ -36,6 +39,23 @@ class DrivenOptimizer(keras.optimizers.Optimizer):
 
     def look_back(self) -> None:
         """Looks at the numbers of the step that was taken, on the host."""
+
+    @property
+    def luggage(self) -> dict[str, Any]:
+        """Arrays by name that are saved and loaded beside the optimizer's variables, when there are any."""
+        # Not an attribute: Keras would track it.
+        return self.__dict__.setdefault("_luggage", {})
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        for name, array in self.luggage.items():
+            store[_LUGGAGE + name] = array
+
+    def load_own_variables(self, store: Any) -> None:
+        names = list(store.keys())
+        self.luggage.clear()
+        self.luggage.update({n.removeprefix(_LUGGAGE): np.array(store[n]) for n in names if n.startswith(_LUGGAGE)})
+        super().load_own_variables({name: store[name] for name in names if not name.startswith(_LUGGAGE)})
 
     def _backend_apply_gradients(self, grads: Any, trainable_variables: Any) -> None:
         indices = [self._get_variable_index(variable) for variable in trainable_variables]

@@ -1,5 +1,6 @@
 """TensorFlow: sparse gradients, reduction over replicas, and writes that `tf.distribute` accepts."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -85,6 +86,11 @@ def trace() -> Any:
 def occurrences(indices: Any, size: int) -> Any:
     """Counts how often each of 0 ... size - 1 occurs in int32 `indices`, as int32: sums of float32 ones end at 2^24."""
     return keras.ops.segment_sum(keras.ops.ones_like(indices), indices, num_segments=size)
+
+
+def without_gradients() -> Any:
+    """Returns a context in which nothing is kept for gradients."""
+    return contextlib.nullcontext()
 
 
 def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:

@@ -68,6 +68,11 @@ def occurrences(indices: Any, size: int) -> Any:
     return zeros.scatter_add(0, indices.long(), torch.ones_like(indices))
 
 
+def without_gradients() -> Any:
+    """Returns a context in which nothing is kept for gradients."""
+    return torch.no_grad()
+
+
 def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
     """Returns what one of two pure functions returns; the other does not run, unless `vmap` needs both."""
     if is_batchedtensor(condition):

@@ -69,6 +69,11 @@ def loss_trackers(model: Any) -> list[Any]:
     return list({id(tracker): tracker for tracker in trackers if tracker is not None}.values())
 
 
+def flat_layers(model: Any) -> list[Any]:
+    """Returns the layers of a model and those inside them, at any depth, each once and always in the same order."""
+    return model._flatten_layers(include_self=False)
+
+
 @contextlib.contextmanager
 def overriding(owner: Any, name: str, function: Any) -> Iterator[None]:
     """Puts `function` in front of a method of one instance while the context is open."""

@@ -182,7 +182,7 @@ class ComposedOptimizer(Configured, Adapter):
         Returns:
             What `from_average` needs to go back without rounding.
         """
-        if not self._is_exchangeable():
+        if not self.is_exchangeable:
             return None
         return exchange(self._plan, self._trainable_variables, self.slot_variables, to_average=True)
 
@@ -192,15 +192,16 @@ class ComposedOptimizer(Configured, Adapter):
         Args:
             replaced: What `to_average` returned; without it, the weights are computed, to within rounding.
         """
-        if not self._is_exchangeable():
+        if not self.is_exchangeable:
             return
         if replaced is None:
             exchange(self._plan, self._trainable_variables, self.slot_variables, to_average=False)
         else:
             restore(self._plan, self._trainable_variables, self.slot_variables, replaced)
 
-    def _is_exchangeable(self) -> bool:
-        """Returns whether there are averages, and a step has been taken: state that copies weights starts there."""
+    @property
+    def is_exchangeable(self) -> bool:
+        """Whether there are averages, and a step has been taken: state that copies weights starts there."""
         return self.built and bool(self._plan.averaging) and int(ops.convert_to_numpy(self.iterations)) > 0
 
     def finalize_variable_values(self, var_list: Any) -> None:

@@ -161,7 +161,7 @@ class TransformContract:
         for slot in slots:
             assert isinstance(slot, Slot)
             assert slot.shape is None or all(isinstance(size, int) for size in slot.shape)
-            assert slot.start in ("variable", "decided") or math.isfinite(slot.start)
+            assert slot.start in ("variable", "decided") or math.isfinite(float(slot.start))
 
     def test_numbers_are_decided_for_all_variables(self, make: MakeTransform) -> None:
         transform, variables = make(), problems.variables()

@@ -141,7 +141,7 @@ def _turns(name: str, value: Any) -> dict[str, int]:
     if not isinstance(value, Mapping) or not value:
         raise checks.fail(name, rule, value)
     for pattern, turn in value.items():
-        is_count = isinstance(turn, numbers.Integral) and not isinstance(turn, bool) and turn >= 0
+        is_count = isinstance(turn, numbers.Integral) and not isinstance(turn, bool) and int(turn) >= 0
         if not isinstance(pattern, str) or not is_count:
             raise checks.fail(name, rule, value)
         checks.pattern(name, pattern)
