@@ -70,7 +70,7 @@ class _Averages:
             if not training:
                 return original(inputs, training=training, mask=mask)
             for variable in self.variables:
-                variable.assign(ops.zeros_like(variable))  # 0 * NaN would be NaN.
+                variable.assign(ops.zeros(variable.shape, variable.dtype))  # 0 * NaN would be NaN.
             momentum, self.layer.momentum = self.layer.momentum, 0.0
             try:
                 outputs = original(inputs, training=training, mask=mask)
