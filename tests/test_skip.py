@@ -1,5 +1,7 @@
 """Does a step that is not finite leave no trace, and is a run that only skips stopped?"""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -138,6 +140,21 @@ def test_a_compiled_fit_ends_with_the_weights_that_it_had(stuck, tmp_path):
 def test_a_kopt_callback_stops_a_compiled_fit_at_once(stuck, make, tmp_path):
     message = fit_on_nan(stuck, callbacks=[make(tmp_path)])
     assert message.startswith("3 steps in a row")
+
+
+def test_the_state_is_read_in_the_thread_that_trains(tmp_path):
+    # Keras calls what a callback does behind a batch from another thread, while the next step runs.
+    class Watched(optimizers.ScheduleFreeAdamW):
+        threads = set()
+
+        def stop_if_stuck(self):
+            self.threads.add(threading.current_thread())
+            super().stop_if_stuck()
+
+    model = compiled(problems.sequential(), Watched(0.05, before=[transforms.SkipNonFinite(3)]))
+    for callback in (callbacks.TensorBoard(str(tmp_path)), callbacks.AveragedWeights()):
+        problems.fit(model, callbacks=[callback])
+    assert Watched.threads == {threading.main_thread()}
 
 
 def test_averaged_weights_stops_a_compiled_fit_at_once():

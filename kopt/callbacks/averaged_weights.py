@@ -93,8 +93,6 @@ class AveragedWeights(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self._go_back()  # From an evaluation in the middle of an epoch.
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         stop_if_stuck(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

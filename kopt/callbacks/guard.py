@@ -1,4 +1,4 @@
-"""What every kopt callback does at each batch: it stops a run whose steps are all left out."""
+"""What every kopt callback does before each batch: it stops a run whose steps are all left out."""
 
 from typing import Any
 
@@ -7,7 +7,11 @@ from kopt.optimizers import ComposedOptimizer
 
 
 def stop_if_stuck(model: Any) -> None:
-    """Raises `FloatingPointError` when a `SkipNonFinite` of the model's optimizers has run out of patience."""
+    """Raises `FloatingPointError` when a `SkipNonFinite` of the model's optimizers has run out of patience.
+
+    To be called where a batch begins: Keras may call a callback in a thread of its own where one ends, while the next
+    step already consumes the variables on JAX.
+    """
     inner = watch.innermost(model.optimizer)
     guarded = [part for part in getattr(inner, "optimizers", [inner]) if is_guarded(part)]
     if not guarded:

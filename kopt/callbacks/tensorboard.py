@@ -147,6 +147,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         super().on_train_batch_begin(batch, logs)
         self._write_gradients()
+        stop_if_stuck(self._model)
         if self.gradients and self._is_due(batch):
             if is_armed(self._model):
                 self._give_up("another kopt TensorBoard callback of this fit logs them.")
@@ -159,7 +160,6 @@ class TensorBoard(keras.callbacks.TensorBoard):
             self._instrument.arm()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        stop_if_stuck(self._model)
         if not self.async_safe:
             super().on_train_batch_end(batch, logs)
 
