@@ -1,6 +1,7 @@
 """Does a step that is not finite leave no trace, and is a run that only skips stopped?"""
 
 import threading
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -145,7 +146,7 @@ def test_a_kopt_callback_stops_a_compiled_fit_at_once(stuck, make, tmp_path):
 def test_the_state_is_read_in_the_thread_that_trains(tmp_path):
     # Keras calls what a callback does behind a batch from another thread, while the next step runs.
     class Watched(optimizers.ScheduleFreeAdamW):
-        threads = set()
+        threads: ClassVar[set] = set()
 
         def stop_if_stuck(self):
             self.threads.add(threading.current_thread())
