@@ -4,14 +4,13 @@ Run it with `make demo`, or `python recipes/01_first_run.py --help`. It needs `p
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from console import optimizer_class, say_where, show
+from console import command_line, optimizer_class, parsed, say_where, show
 from digits import digits
 
 BATCH_SIZE = 64
@@ -19,20 +18,12 @@ BATCH_SIZE = 64
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; Keras is not imported yet, because the backend is chosen here."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--epochs", type=int, default=12, help="passes over the 4,000 training digits (default 12)")
     parser.add_argument("--optimizer", default="AdamW", help="any of kopt.optimizers (default AdamW)")
     parser.add_argument("--learning-rate", type=float, default=5e-3, help="peak learning rate (default 0.005)")
-    parser.add_argument("--backend", choices=["tensorflow", "jax", "torch"], help="default: Keras' own setting")
-    parser.add_argument("--log-dir", default="logs", help="where the run's directory is made (default logs)")
     parser.add_argument("--gradients", type=int, default=20, help="log gradients every so many steps (default 20)")
-    options = parser.parse_args(argv)
-    if options.epochs < 1:
-        parser.error(f"--epochs must be at least 1. Received: {options.epochs}.")
-    if options.backend:
-        os.environ["KERAS_BACKEND"] = options.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    return options
+    return parsed(parser, argv, epochs=1)
 
 
 def network() -> Any:

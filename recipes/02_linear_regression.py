@@ -5,14 +5,13 @@ change the step. Each is a TensorBoard run of its own. Run it with `python recip
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from console import say_where, show
+from console import command_line, parsed, say_where, show
 
 
 class Method(NamedTuple):
@@ -26,19 +25,11 @@ class Method(NamedTuple):
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; Keras is not imported yet, because the backend is chosen here."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--points", type=int, default=1000, help="number of points (default 1,000)")
     parser.add_argument("--noise", type=float, default=0.5, help="standard deviation of the noise (default 0.5)")
     parser.add_argument("--effort", type=float, default=1.0, help="factor on the number of epochs (default 1)")
-    parser.add_argument("--backend", choices=["tensorflow", "jax", "torch"], help="default: Keras' own setting")
-    parser.add_argument("--log-dir", default="logs", help="where the runs' directory is made (default logs)")
-    options = parser.parse_args(argv)
-    if options.points < 2:
-        parser.error(f"--points must be at least 2. Received: {options.points}.")
-    if options.backend:
-        os.environ["KERAS_BACKEND"] = options.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    return options
+    return parsed(parser, argv, points=2)
 
 
 def methods() -> list[Method]:

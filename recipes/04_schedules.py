@@ -8,14 +8,13 @@ the same highest rate, `--learning-rate`. With so few digits a percent is luck: 
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from console import say_where, show
+from console import command_line, parsed, say_where, show
 from digits import digits, network
 
 BATCH_SIZE = 64
@@ -45,21 +44,13 @@ def gallery(rate: float) -> dict[str, Any]:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; Keras is not imported yet, because the backend is chosen here."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--epochs", type=int, default=4, help="passes over the training digits (default 4)")
     parser.add_argument("--learning-rate", type=float, default=0.01, help="the highest of each schedule (default 0.01)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the schedules (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default 0)")
-    parser.add_argument("--backend", choices=["tensorflow", "jax", "torch"], help="default: Keras' own setting")
-    parser.add_argument("--log-dir", default="logs", help="where the directory of the runs is made (default logs)")
     parser.add_argument("--gradients", type=int, default=20, help="log gradients every so many steps (default 20)")
-    options = parser.parse_args(argv)
-    if options.epochs < 1:
-        parser.error(f"--epochs must be at least 1. Received: {options.epochs}.")
-    if options.backend:
-        os.environ["KERAS_BACKEND"] = options.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    return options
+    return parsed(parser, argv, epochs=1)
 
 
 def chosen(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,8 +1,36 @@
 """What recipes read from the command line and print on it."""
 
+import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+
+def command_line(description: str | None) -> argparse.ArgumentParser:
+    """Returns a parser with the arguments that all recipes share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", choices=["tensorflow", "jax", "torch"], help="default: Keras' own setting")
+    parser.add_argument("--log-dir", default="logs", help="where the run's directory is made (default logs)")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None, **least: int) -> argparse.Namespace:
+    """Reads the command line and chooses the backend, before Keras is imported.
+
+    Args:
+        parser: From `command_line`.
+        argv: The arguments; None for those of the process.
+        least: Arguments that are numbers, each with the least that it may be.
+    """
+    options = parser.parse_args(argv)
+    for name, bound in least.items():
+        if getattr(options, name) < bound:
+            parser.error(f"--{name.replace('_', '-')} must be at least {bound}. Received: {getattr(options, name)}.")
+    if options.backend:
+        os.environ["KERAS_BACKEND"] = options.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return options
 
 
 def named_optimizers() -> dict[str, Any]:

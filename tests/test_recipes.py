@@ -131,3 +131,41 @@ def test_schedules_are_drawn_and_compared(tmp_path):
     assert rates["OneCycle"][60] < rates["OneCycle"][40] / 10
     result = run("04_schedules.py", "--only", "twocycle", "--log-dir", str(tmp_path))
     assert "--only must be one of: Constant, StepDecay" in result.stderr
+
+
+def test_fine_tuning_compares_ways_to_learn_new_digits(tmp_path):
+    result = run(
+        "05_fine_tuning.py", "--pretraining", "1", "--epochs", "10", "--shots", "5", "--log-dir", str(tmp_path)
+    )
+    assert result.returncode == 0, result.stderr
+    assert "AveragedWeights" not in result.stderr  # no warning
+    (run_dir,) = tmp_path.iterdir()
+    ways = ["from scratch", "head only", "one rate", "layer-wise", "all of it"]
+    for way in ways:
+        assert re.search(rf"│ {way} +│ +0\.\d{{3}} +│ +\d\.\d{{4}} +│", result.stdout), result.stdout
+        assert (run_dir / f"{way.replace(' ', '-')}.keras").exists()
+    assert re.search(r"block1_conv/kernel .* 3 x 3 x 1 x 16 .* Unfreeze > ExponentialMovingAverage", result.stdout)
+    train = events(run_dir / "all-of-it" / "train")
+    rates = {tag: train.Scalars(tag)[-1].value for tag in train.Tags()["scalars"] if tag.startswith("learning_rate/")}
+    assert rates["learning_rate/depth_3"] == pytest.approx(rates["learning_rate/depth_0"] / 8, rel=1e-5)
+    # Ten steps: a tenth of them is one, and so the first block stands still for three.
+    moved = {event.step: event.value for event in train.Scalars("updates_norm/block1_conv/kernel")}
+    assert list(moved) == [1]
+    assert moved[1] == 0
+    assert events(run_dir / "one-rate" / "train").Scalars("updates_norm/block1_conv/kernel")[0].value > 0
+
+
+def test_sam_and_averaging_are_compared(tmp_path):
+    chosen = ["--only", "swa", "SGD", "LookSAM"]
+    result = run("06_sam_and_averaging.py", "--epochs", "2", "--digits", "200", *chosen, "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "AveragedWeights" not in result.stderr  # no warning
+    (run_dir,) = tmp_path.iterdir()
+    assert sorted(path.name for path in run_dir.iterdir()) == ["LookSAM", "SGD", "SWA"]
+    for name in ("SWA", "SGD", "LookSAM"):
+        assert re.search(rf"│ {name} +│ +0\.\d{{3}} +│ +\d+\.\d{{4}} +│ +0\.\d{{3}} +│ +\d+ +│", result.stdout)
+        train = events(run_dir / name / "train")
+        assert steps(train, "gradients/global_norm") == [1]
+        assert steps(train, "epoch_loss") == [0, 1]
+    result = run("06_sam_and_averaging.py", "--only", "swb", "--log-dir", str(tmp_path))
+    assert "--only must be one of: SGD, exponential average" in result.stderr
