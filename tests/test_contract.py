@@ -20,17 +20,20 @@ def contract(case, *bases):
         "state_of": lambda self, shape: case.state(shape),
         "own_state": case.own_state,
         "rounding": case.rounding,
+        "slow_start": case.slow_start,
     }
     return type(f"Test_{case.id}", bases, members)
 
 
-def takes_decay(case):
-    """Returns whether `weight_decay` may be given: not beside a chain that applies the rate or a decay itself."""
+def fits_contract(case):
+    """Returns whether the contract can be asked: `weight_decay` not beside a chain that applies the rate or a decay."""
+    if case.parity_only:
+        return False
     own = (transforms.ScaleByLearningRate, transforms.AddDecayedWeights)
     return not any(isinstance(transform, own) for transform in case.kwargs.get("transforms", ()))
 
 
-ROWS = [case for case in CASES if takes_decay(case)]
+ROWS = [case for case in CASES if fits_contract(case)]
 
 
 def richest(optimizer_class):

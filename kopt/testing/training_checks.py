@@ -129,10 +129,12 @@ class TrainingChecks:
         rounding: How far apart, as in `problems.assert_close`, two float32 runs of the same arithmetic in another order
             may end. Methods that turn gradients into eigenvectors need more: a rounding error in a matrix moves its
             eigenvectors by that error over the gap between two eigenvalues.
+        slow_start: Whether the loss may rise in the first four steps, at rates of 0.02 and 0.01.
     """
 
     supports: ClassVar[frozenset[str]]
     rounding: ClassVar[float] = 1e-6
+    slow_start: ClassVar[bool] = False
 
     def _once(self, name: str, run: Callable[[], Any]) -> Any:
         """Returns what `run` returned the first time in this class."""
@@ -172,6 +174,8 @@ class TrainingChecks:
             assert set(counts) == {counts[0]}
 
     def test_loss_falls(self, plain_run: "TwoRates") -> None:
+        if self.slow_start:
+            pytest.skip("may start slowly, by its own word")
         assert plain_run.losses[-1] < plain_run.losses[0]
 
     def test_eager_equals_compiled(self, make: Make, plain_run: "TwoRates") -> None:

@@ -33,6 +33,8 @@ class Case:
         state: Shape of a variable -> how many numbers of state are kept for it; by default one tensor of its shape.
         own_state: How many numbers of state are kept once for all variables.
         rounding: As in `kopt.testing.OptimizerContract`.
+        slow_start: As in `kopt.testing.OptimizerContract`.
+        parity_only: Why the contract cannot be asked of this row, whose numbers an oracle wants; empty if it can.
         shapes: Of the variables in the parity tests, by name.
         transposed: Whether the torch oracle wants matrices as (out, in), as torch's layers have them.
         supports: As in `kopt.testing.OptimizerContract`: `"fixed_point"` (without weight decay, zero gradients from the
@@ -48,6 +50,8 @@ class Case:
     state: Callable[[tuple[int, ...]], int] = math.prod
     own_state: int = 0
     rounding: float = 1e-6
+    slow_start: bool = False
+    parity_only: str = ""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: SHAPES)
     transposed: bool = False
 
