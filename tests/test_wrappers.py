@@ -23,6 +23,7 @@ WRAPPERS = {
     "stochastic_average": lambda: transforms.StochasticWeightAveraging(2, 3),
     "mechanic": transforms.Mechanic,
     "freeze": lambda: transforms.Freeze("bias"),
+    "plateau": transforms.ReduceOnPlateau,
     "unfreeze": lambda: transforms.Unfreeze({"kernel": 4}),
 }
 OPTIMIZERS = {
@@ -33,7 +34,7 @@ OPTIMIZERS = {
     "Prodigy": lambda **k: optimizers.Prodigy(d0=1e-3, **k),
 }
 IN_FRONT = {"clip_by_value", "clip_by_norm", "clip_by_global_norm", "adaptive_clipping", "centralized", "noise", "skip"}
-IN_FRONT |= {"zero", "grokfast"}
+IN_FRONT |= {"zero", "grokfast", "plateau"}
 PAIRS = [(wrapper, name) for wrapper in WRAPPERS for name in OPTIMIZERS]
 # Each wrapper once and each optimizer several times, in each run; all pairs in the full one.
 CHOSEN = {(wrapper, list(OPTIMIZERS)[n % len(OPTIMIZERS)]) for n, wrapper in enumerate(WRAPPERS)}

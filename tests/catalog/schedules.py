@@ -6,7 +6,17 @@ import oracles_schedules as oracles
 import references.first as reference
 
 from catalog.case import ScheduleCase
-from catalog.rules import AT_LEAST_ONE, COUNT, FLAG, FRACTION, NAN, NON_NEGATIVE, POSITIVE, SCHEDULE, one_of
+from catalog.rules import (
+    AT_LEAST_ONE,
+    COUNT,
+    FLAG,
+    FRACTION,
+    NON_NEGATIVE,
+    POSITIVE,
+    SCHEDULE,
+    ZERO_OR_MORE,
+    one_of,
+)
 from kopt import schedules
 
 KERAS_SCHEDULES = keras.optimizers.schedules
@@ -185,7 +195,6 @@ CASES = [
     ),
 ]
 
-ZERO_OR_MORE = ("an integer >= 0", [-1, 2.0, NAN, True, "3"])
 BOUNDARIES = (
     "a list of one or more integers >= 1, each larger than the one before",
     [5, "5", None, [], [0], [5, 5], [6, 3], [2.0], [True], ["5"], {"5": 1}],

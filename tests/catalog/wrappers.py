@@ -7,7 +7,17 @@ import references.first as first
 import references.wrappers as reference
 
 from catalog.case import Case, TransformCase, tensors
-from catalog.rules import COUNT, FLAG, NON_NEGATIVE, POSITIVE, one_of
+from catalog.rules import (
+    COUNT,
+    FLAG,
+    FRACTION,
+    FRACTION_OR_ONE,
+    NON_NEGATIVE,
+    POSITIVE,
+    TEXT,
+    ZERO_OR_MORE,
+    one_of,
+)
 from kopt import optimizers, transforms
 
 CONV = {"conv": (2, 3, 2, 4), "kernel": (3, 4), "bias": (5,), "gain": ()}
@@ -110,8 +120,8 @@ CASES: list[Case] = [
             "weight_decay": 0.2,
         },
         lambda **kwargs: reference.Noisy(lambda: momentum(**kwargs), 0.2, 0.4, 0xFEDCBA98),
-        # Noise moves weights that have no gradient.
-        supports=frozenset({"independent", "sparse"}),
+        # Noise moves weights that have no gradient, and whose it is depends on how many variables stand in front.
+        supports=frozenset({"sparse"}),
         state=tensors(1, 1),
     ),
 ]
@@ -128,6 +138,12 @@ TRANSFORMS: list[TransformCase] = [
         [lambda k: transforms.Grokfast(k / 8, 0.5 + k)],
     ),
     TransformCase(transforms.ZeroNonFinite, {}, [lambda k: transforms.ZeroNonFinite()]),
+    TransformCase(
+        transforms.ReduceOnPlateau,
+        {"monitor": "loss", "factor": 0.3, "patience": 2, "mode": "max", "min_delta": 0.1, "cooldown": 1}
+        | {"min_factor": 0.01, "relative": True},
+        [lambda k: transforms.ReduceOnPlateau(factor=0.1 * k)],
+    ),
     TransformCase(transforms.SkipNonFinite, {"patience": 3}, [lambda k: transforms.SkipNonFinite(1 + k)]),
     TransformCase(transforms.Cautious, {}, [lambda k: transforms.Cautious()]),
     TransformCase(transforms.Freeze, {"match": "kernel"}, [lambda k: transforms.Freeze("kernel")]),
@@ -164,11 +180,17 @@ TRANSFORMS: list[TransformCase] = [
     ),
 ]
 RULES: dict[str, Any] = {
+    "ReduceOnPlateau.factor": FRACTION,
+    "ReduceOnPlateau.min_factor": FRACTION_OR_ONE,
+    "ReduceOnPlateau.mode": one_of("auto", "min", "max"),
     "Unfreeze.by": one_of("step", "epoch"),
     "amplification": NON_NEGATIVE,
     "clip_factor": POSITIVE,
+    "cooldown": ZERO_OR_MORE,
     "eta": NON_NEGATIVE,
     "gamma": NON_NEGATIVE,
+    "min_delta": NON_NEGATIVE,
+    "monitor": TEXT,
     "opens_at": (
         "a dict of one or more regular expressions and integers >= 0",
         [
