@@ -5,10 +5,11 @@ import json
 import keras
 import numpy as np
 import pytest
+from compiling import by_compiler
 from hypothesis import example, given
 from hypothesis import strategies as st
 from keras import ops
-from test_schedules import HORIZON, RTOL, betas, compiled, curve, factors, laws, lengths, rates, run
+from test_schedules import HORIZON, RTOL, betas, curve, factors, laws, lengths, rates, run
 
 from kopt import schedules
 
@@ -177,7 +178,7 @@ def test_restarts_fall_on_their_steps_also_when_compiled_and_late():
             length *= growth
         whole = [int(s) for s in starts if s == int(s)]
         steps = ops.convert_to_tensor(np.array([s + d for s in whole for d in (-1, 0)], "int32"))
-        values = ops.convert_to_numpy(compiled(schedules.CosineRestarts(1.0, first, growth))(steps))
+        values = ops.convert_to_numpy(by_compiler(schedules.CosineRestarts(1.0, first, growth))(steps))
         assert (values[1::2] > 0.999).all()
         assert (values[0::2] < 0.999).all() or first == 1
         if first > 1:
@@ -196,7 +197,7 @@ def test_restarts_fall_on_their_steps_also_when_compiled_and_late():
 def test_cycles_turn_at_every_multiple_also_when_compiled(make, top):
     for length in (1, 3, 7, 41, 47, 55, 61, 1000):
         steps = np.array([step for k in range(1, 12) for step in (k * length - 1, k * length, k * length + 1)], "int32")
-        values = ops.convert_to_numpy(compiled(make(length))(ops.convert_to_tensor(steps)))
+        values = ops.convert_to_numpy(by_compiler(make(length))(ops.convert_to_tensor(steps)))
         np.testing.assert_allclose(values, [top(int(t), length) for t in steps], rtol=RTOL, atol=1e-12)
 
 

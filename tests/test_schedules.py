@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import references.first as reference
 import torch_schedules
+from compiling import by_compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -36,20 +37,6 @@ def curve(schedule, steps):
     return ops.convert_to_numpy(schedule(np.arange(HORIZON)))[:steps]
 
 
-def compiled(function):
-    """Returns the function as the backend's compiler makes it; eager for torch, which `fit` does not compile."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        return jax.jit(function)
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(function, jit_compile=True)
-    return function
-
-
 # Values
 
 
@@ -62,7 +49,7 @@ def test_equals_the_closed_form(case):
 @ROWS
 def test_equals_the_closed_form_when_compiled(case):
     steps = np.arange(case.steps, dtype="int32")
-    values = ops.convert_to_numpy(compiled(case.make())(ops.convert_to_tensor(steps)))
+    values = ops.convert_to_numpy(by_compiler(case.make())(ops.convert_to_tensor(steps)))
     np.testing.assert_allclose(values, case.reference(steps.astype("float64")), rtol=RTOL)
 
 
@@ -111,7 +98,7 @@ def test_stairs_fall_at_every_multiple_also_when_compiled(make):
     wrong = set()
     for length in (1, 3, 7, 41, 47, 55, 61, 1000):
         steps = np.array([step for k in range(12) for step in (k * length, k * length + length - 1)], "int32")
-        values = ops.convert_to_numpy(compiled(make(length))(ops.convert_to_tensor(steps)))
+        values = ops.convert_to_numpy(by_compiler(make(length))(ops.convert_to_tensor(steps)))
         wrong |= {
             (length, int(t)) for t, v in zip(steps, values, strict=True) if abs(v / 0.5 ** (t // length) - 1) > 0.1
         }

@@ -71,6 +71,11 @@ def without_gradients() -> Any:
     return contextlib.nullcontext()
 
 
+def outside_traces() -> Any:
+    """Returns a context in which numbers are computed at once, also while a step is being compiled."""
+    return jax.ensure_compile_time_eval()
+
+
 def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
     """Returns what one of two pure functions returns; the other does not run, unless `vmap` needs both."""
     if not isinstance(condition, jax.core.Tracer):  # `cond` would compile both anew at each call

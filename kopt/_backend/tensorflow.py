@@ -93,6 +93,11 @@ def without_gradients() -> Any:
     return contextlib.nullcontext()
 
 
+def outside_traces() -> Any:
+    """Returns a context in which numbers are computed at once, also while a step is being compiled."""
+    return tf.init_scope()
+
+
 def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
     """Returns what one of two pure functions returns; the other does not run, unless `vectorized_map` needs both."""
     return keras.ops.cond(condition, then, otherwise)

@@ -1,5 +1,6 @@
 """PyTorch: the step runs without autograd, whoever calls it."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -71,6 +72,11 @@ def occurrences(indices: Any, size: int) -> Any:
 def without_gradients() -> Any:
     """Returns a context in which nothing is kept for gradients."""
     return torch.no_grad()
+
+
+def outside_traces() -> Any:
+    """Returns a context in which numbers are computed at once, also while a step is being compiled."""
+    return contextlib.nullcontext()
 
 
 def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:

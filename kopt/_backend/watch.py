@@ -17,7 +17,8 @@ class Step:
 
     Attributes:
         number: Optimizer steps taken including this one.
-        learning_rates: The rates that it used, by tag: of the optimizer, and of its groups or inner optimizers.
+        learning_rates: The rates that it used, by tag: of the optimizer, and of its groups or inner optimizers; and
+            the other hyperparameters that follow schedules.
         loss_scale: The factor on the loss; None without scaling.
         variables: The trainable variables that got a gradient.
         gradients: The gradients that the optimizer acted on: unscaled, averaged over accumulated micro-batches, summed
@@ -97,14 +98,21 @@ def loss_scale(optimizer: Any) -> Any:
 
 
 def current_rates(optimizer: Any) -> dict[str, Any]:
-    """Returns the learning rates of the coming step by tag, as float32 scalars."""
+    """Returns the learning rates and scheduled hyperparameters of the coming step by tag, as float32 scalars."""
     inner = innermost(optimizer)
     several = getattr(inner, "optimizers", None)
     if several is not None:
-        return {f"learning_rate/{part.name}": _scalar(part.learning_rate) for part in several}
+        rates = {f"learning_rate/{part.name}": _scalar(part.learning_rate) for part in several}
+        return rates | {tag: x for part in several for tag, x in _scheduled(part, f"/{part.name}").items()}
     rate = _scalar(inner.learning_rate)
     factors = getattr(inner, "group_factors", {})
-    return {"learning_rate": rate} | {f"learning_rate/{name}": rate * factor for name, factor in factors.items()}
+    groups = {f"learning_rate/{name}": rate * factor for name, factor in factors.items()}
+    return {"learning_rate": rate} | groups | _scheduled(inner)
+
+
+def _scheduled(optimizer: Any, suffix: str = "") -> dict[str, Any]:
+    found = getattr(optimizer, "hyperparameter_schedules", {})
+    return {f"hyperparameters/{name}{suffix}": _scalar(follow(optimizer.iterations)) for name, follow in found.items()}
 
 
 def current_estimates(optimizer: Any) -> dict[str, Any]:
@@ -199,11 +207,14 @@ def watched_stateless_apply(optimizer: Any, observe: Callable[[Step], None]) -> 
 def owned_schedules(optimizer: Any) -> list[tuple[Any, int]]:
     """Returns the schedules of an optimizer and those inside it, each with the batches to one of the steps it counts.
 
+    Those of the learning rate, and in kopt's optimizers those of other hyperparameters.
+
     Keras shows its schedules the batches, also where it accumulates several into one step.
     """
     inner = innermost(optimizer)
     return [
-        (part._learning_rate, accumulation(part) if isinstance(part, DrivenOptimizer) else 1)
+        (schedule, accumulation(part) if isinstance(part, DrivenOptimizer) else 1)
         for part in getattr(inner, "optimizers", [inner])
-        if isinstance(part._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+        for schedule in (part._learning_rate, *getattr(part, "hyperparameter_schedules", {}).values())
+        if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
     ]

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from keras.optimizers.schedules import LearningRateSchedule
+
 
 def fail(name: str, rule: str, received: Any, advice: str = "") -> ValueError:
     """Returns the error that every check raises: argument, rule, received, and advice where a mistake is common."""
@@ -63,6 +65,14 @@ def fraction(name: str, value: Any, advice: str = "", *, zero: bool = True, one:
     return number
 
 
+def decay(name: str, value: Any) -> Any:
+    """Returns a weight decay: a schedule as it is (its transform checks what it gives), or a float >= 0."""
+    if isinstance(value, LearningRateSchedule):
+        return value
+    advice = f"Call it: {value.__name__}(...)." if isinstance(value, type) else ""
+    return non_negative(name, value, advice)
+
+
 def count(name: str, value: Any, least: int = 1, advice: str = "") -> int:
     """Returns `value` as an int of at least `least`."""
     rule = f"an integer >= {least}"
@@ -76,6 +86,13 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     names = list(options)
     if not isinstance(value, str) or value not in names:
         raise fail(name, f"one of {', '.join(map(repr, names))}", value)
+    return value
+
+
+def text(name: str, value: Any) -> str:
+    """Returns `value`, a string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise fail(name, "a string that is not empty", value)
     return value
 
 
@@ -94,13 +111,6 @@ def flag(name: str, value: Any) -> bool:
     """Returns `value`, which is True or False."""
     if not isinstance(value, bool):
         raise fail(name, "True or False", value)
-    return value
-
-
-def one_of(name: str, value: Any, choices: tuple[str, ...]) -> Any:
-    """Returns `value`, which is one of a few words."""
-    if not isinstance(value, str) or value not in choices:
-        raise fail(name, f"one of {', '.join(map(repr, choices))}", value)
     return value
 
 

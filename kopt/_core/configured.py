@@ -7,6 +7,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
 
 import keras
+from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule as Schedule
+
+from kopt._backend import adapter_module
+
+Hyperparameter = float | Schedule
+PROBED = (0, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 register = keras.saving.register_keras_serializable(package="kopt")
 
@@ -42,9 +49,14 @@ class Configured:
 
     A class whose constructor ends in `**keywords` names the accepted keywords in `keyword_names`; any other keyword
     raises.
+
+    Attributes:
+        schedulable: Arguments that may be a `keras.optimizers.schedules.LearningRateSchedule`. The constructor is shown
+            the value at step 0, and values later on to check; the schedule itself is kept in `scheduled`.
     """
 
     keyword_names: ClassVar[tuple[str, ...]] = ()
+    schedulable: ClassVar[tuple[str, ...]] = ()
     _arguments: dict[str, Any]
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -58,6 +70,11 @@ class Configured:
     def arguments(self) -> dict[str, Any]:
         """The constructor's explicit arguments, defaults filled in."""
         return dict(self._arguments)
+
+    @property
+    def scheduled(self) -> dict[str, Schedule]:
+        """The arguments that follow a schedule, by name."""
+        return self.__dict__.get("_scheduled", {})
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments in a form that JSON can hold."""
@@ -90,6 +107,32 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
             bound.apply_defaults()
             # Keras optimizers track and wrap what is set as an attribute: the record must stay plain.
             self.__dict__["_arguments"] = {name: bound.arguments[name] for name in explicit}
+            args, kwargs = _with_numbers(self, init, bound)
         init(self, *args, **kwargs)
 
     return recording_init
+
+
+def _with_numbers(
+    made: Configured, init: Callable[..., None], bound: inspect.BoundArguments
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns the arguments with numbers in place of the schedules that may be given, after a check of later ones."""
+    names = [name for name in type(made).schedulable if isinstance(bound.arguments.get(name), Schedule)]
+    if names:
+        made.__dict__["_scheduled"] = {name: bound.arguments[name] for name in names}
+    for step in reversed(PROBED) if names else ():
+        bound.arguments.update({name: _number_at(made, name, step, init) for name in names})
+        try:
+            init(*bound.args, **bound.kwargs)
+        except ValueError as error:
+            raise ValueError(f"{error} This is what the schedule gives at step {step}.") from error
+    return bound.args[1:], bound.kwargs
+
+
+def _number_at(made: Configured, name: str, step: int, init: Callable[..., None]) -> float:
+    schedule = made.scheduled[name]
+    waiting = getattr(schedule, "waits_for_length", False)  # The default stands in until the run's length is known.
+    if waiting:
+        return inspect.signature(init).parameters[name].default
+    with adapter_module.outside_traces():  # Keras may build an optimizer inside a step that it compiles.
+        return float(ops.convert_to_numpy(schedule(step)))

@@ -13,12 +13,17 @@ def one_minus_power(beta: float, t: Any) -> Any:
     of 1e-5. Here the logarithm is taken in float64 and `expm1` keeps the digits.
 
     Args:
-        beta: Decay rate, a Python float in [0, 1).
+        beta: Decay rate in [0, 1), a Python float, or a float32 scalar tensor, which has the error of its rounding.
         t: Step, a float32 scalar tensor that is >= 1.
     """
-    if beta == 0:
-        return ops.ones_like(t)
-    return ops.negative(ops.expm1(ops.multiply(t, math.log(beta))))
+    return ops.negative(ops.expm1(ops.multiply(t, logarithm(beta))))
+
+
+def logarithm(x: Any) -> Any:
+    """Returns the natural logarithm, of a Python number >= 0 in float64; of a tensor, in its dtype."""
+    if not isinstance(x, float | int):
+        return ops.log(x)
+    return math.log(x) if x else -math.inf
 
 
 def eigen(matrix: Any) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ from kopt._backend import watch
 from kopt._core import checks
 from kopt.callbacks import batch_statistics
 from kopt.callbacks.guard import stop_if_stuck
+from kopt.callbacks.report import tell_metrics
 from kopt.callbacks.run_length import tell_run_length
 from kopt.optimizers import ComposedOptimizer
 
@@ -96,6 +97,7 @@ class AveragedWeights(keras.callbacks.Callback):
         stop_if_stuck(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        tell_metrics(self.model, logs)
         self._exchange()
 
     def on_train_end(self, logs: Any = None) -> None:

@@ -11,6 +11,7 @@ from kopt._backend import adapter_module, watch
 from kopt._core import checks
 from kopt.callbacks.guard import stop_if_stuck
 from kopt.callbacks.instrument import Instrument, is_armed, unsupported
+from kopt.callbacks.report import tell_metrics
 from kopt.callbacks.run_length import tell_run_length
 from kopt.callbacks.statistics import BUCKET_EDGES
 from kopt.callbacks.writer import EventWriter, Summaries, check_directory, histogram_value
@@ -31,8 +32,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
     * per variable: `gradients_norm|mean|std|absmax|zero_fraction|nonfinite_fraction/<path>`, `weights_norm/<path>`
       (before the step), `updates_norm/<path>`, `update_to_weight/<path>`, and with `gradient_histograms=True` the
       histogram `gradients/<path>`;
-    * `learning_rate`, `learning_rate/<group>`, `loss/total` (of the batch; `batch_loss` is the mean since the epoch
-      began), `loss/regularization` (the weights' penalties), `loss_scale`;
+    * `learning_rate`, `learning_rate/<group>`, `hyperparameters/<name>` (such as `beta_1`, where it follows a
+      schedule), `loss/total` (of the batch; `batch_loss` is the mean since the epoch began), `loss/regularization`
+      (the weights' penalties), `loss_scale`;
     * `estimates/<name>`: what the optimizer estimates by itself, such as Prodigy's `distance` (after the step).
 
     Paths leave out the model's own name, so that the tags of two runs line up. The x-axis of these is the number of
@@ -164,6 +166,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
             super().on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        tell_metrics(self._model, logs)
         self._write_gradients()
         super().on_epoch_end(epoch, logs)
 

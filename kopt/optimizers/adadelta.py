@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByAdadelta, ScaleByLearningRate
@@ -50,7 +50,7 @@ class Adadelta(ComposedOptimizer):
         self,
         learning_rate: LearningRate = 1e-3,
         rho: float = 0.95,
-        epsilon: float = 1e-7,
+        epsilon: Hyperparameter = 1e-7,
         **keywords: Unpack[Keywords],
     ) -> None:
         recipe = [ScaleByAdadelta(rho, epsilon), AddDecayedWeights(), ScaleByLearningRate()]

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, ScaleByRss
@@ -48,7 +48,7 @@ class Adagrad(ComposedOptimizer):
         self,
         learning_rate: LearningRate = 1e-3,
         initial_accumulator_value: float = 0.1,
-        epsilon: float = 1e-7,
+        epsilon: Hyperparameter = 1e-7,
         **keywords: Unpack[Keywords],
     ) -> None:
         recipe = [ScaleByRss(initial_accumulator_value, epsilon), AddDecayedWeights(), ScaleByLearningRate()]

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import KeywordsWithoutDecay, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByAdam, ScaleByLearningRate
@@ -52,10 +52,10 @@ class AdamW(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-3,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.004,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
+        epsilon: Hyperparameter = 1e-8,
+        weight_decay: Hyperparameter = 0.004,
         *,
         amsgrad: bool = False,
         **keywords: Unpack[KeywordsWithoutDecay],

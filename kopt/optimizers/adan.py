@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByAdan, ScaleByLearningRate
@@ -54,10 +54,10 @@ class Adan(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-3,
-        beta_1: float = 0.98,
-        beta_2: float = 0.92,
-        beta_3: float = 0.99,
-        epsilon: float = 1e-8,
+        beta_1: Hyperparameter = 0.98,
+        beta_2: Hyperparameter = 0.92,
+        beta_3: Hyperparameter = 0.99,
+        epsilon: Hyperparameter = 1e-8,
         **keywords: Unpack[Keywords],
     ) -> None:
         recipe = [ScaleByAdan(beta_1, beta_2, beta_3, epsilon), ScaleByLearningRate(), AddDecayedWeights(proximal=True)]

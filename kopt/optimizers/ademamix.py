@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByAdemamix, ScaleByLearningRate
@@ -56,11 +56,11 @@ class AdEMAMix(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-3,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        beta_3: float = 0.9999,
-        slow_weight: float = 5.0,
-        epsilon: float = 1e-8,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
+        beta_3: Hyperparameter = 0.9999,
+        slow_weight: Hyperparameter = 5.0,
+        epsilon: Hyperparameter = 1e-8,
         warmup_steps: int = 0,
         **keywords: Unpack[Keywords],
     ) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByAdopt, ScaleByLearningRate
@@ -54,10 +54,10 @@ class ADOPT(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-3,
-        beta_1: float = 0.9,
-        beta_2: float = 0.9999,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.9999,
         epsilon: float = 1e-6,
-        clip_exponent: float | None = 0.25,
+        clip_exponent: Hyperparameter | None = 0.25,
         clip_delay: int = 1,
         **keywords: Unpack[Keywords],
     ) -> None:

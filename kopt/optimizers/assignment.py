@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from kopt._core import checks
+from kopt._core.configured import Hyperparameter, Schedule
 from kopt._core.match import path_of
 from kopt._core.warn import warn_user
 from kopt.optimizers.group import Group, resolve
@@ -46,7 +47,7 @@ class Assignment:
     before: tuple[Transform, ...]
     after: tuple[Transform, ...]
     clip: tuple[Transform, ...]
-    weight_decay: float | None
+    weight_decay: Hyperparameter | None
     undecayed: list[str] = field(default_factory=list)
     rows: list[Row] | None = None
     decisions: list[list[float] | None] | None = None
@@ -71,7 +72,7 @@ class Assignment:
 
     def chains(self) -> dict[int, list[Transform]]:
         """Returns the chain of each variable that is trained, by index."""
-        filled: dict[tuple[int, float], Transform | None] = {}
+        filled: dict[tuple[int, Hyperparameter], Transform | None] = {}
         chains: dict[int, list[Transform]] = {}
         for i, row in enumerate(self.rows or []):
             group = None if row["group"] is None else self.groups[row["group"]]
@@ -103,8 +104,15 @@ class Assignment:
         self.undecayed, self.rows = list(saved["undecayed"]), saved["rows"]
         self.decisions = saved.get("decisions")
 
-    def decay_of(self, row: Row) -> float:
-        """Returns the weight decay of a variable."""
+    def exclude_from_decay(self, variables: Sequence[Any], patterns: Sequence[str]) -> None:
+        """Lets variables, and those whose path a pattern is found in, go without weight decay."""
+        if isinstance(patterns, str):
+            raise checks.fail("var_names", "a list of regular expressions", patterns)
+        paths = [f"^{re.escape(path_of(variable))}$" for variable in variables]
+        self.undecayed.extend([*paths, *(checks.pattern("var_names", name).pattern for name in patterns)])
+
+    def decay_of(self, row: Row) -> Hyperparameter:
+        """Returns the weight decay of a variable, a number or a schedule."""
         group = None if row["group"] is None else self.groups[row["group"]]
         decay = self.weight_decay if group is None or group.weight_decay is None else group.weight_decay
         return (decay or 0.0) if row["decays"] else 0.0
@@ -118,6 +126,18 @@ class Assignment:
         parts = {id(recipe): recipe for recipe in self._recipes()}.values()
         chains = [*parts, self.before, self.after, *(group.transforms or () for group in self.groups)]
         return [transform for chain in chains for transform in chain]
+
+    def schedules(self) -> dict[str, Schedule]:
+        """Returns the schedules that hyperparameters follow, each once, by the name of what follows them."""
+        decays = [("weight_decay", self.weight_decay)]
+        decays += [(f"weight_decay/{group.name}", group.weight_decay) for group in self.groups]
+        named = [(name, decay) for name, decay in decays if isinstance(decay, Schedule)]
+        named += [item for transform in self.transforms() for item in transform.schedules().items()]
+        found: dict[str, Schedule] = {}
+        for name, schedule in named:
+            if all(schedule is not other for other in found.values()):
+                found[name if name not in found else f"{name}_{len(found)}"] = schedule
+        return found
 
     def _chain(self, recipe: Sequence[Transform]) -> list[Transform]:
         middle = list(recipe)
@@ -164,7 +184,7 @@ class Assignment:
         for complaint in dict.fromkeys(text for chain in chains for text in complaints(self._chain(chain))):
             warn_user(complaint)
 
-    def _check_decay(self, weight_decay: float | None, recipe: Sequence[Transform]) -> None:
+    def _check_decay(self, weight_decay: Hyperparameter | None, recipe: Sequence[Transform]) -> None:
         """Refuses a decay that no transform of the chain would take."""
         if weight_decay is not None and not any(transform.takes_decay for transform in self._chain(recipe)):
             advice = "Put `AddDecayedWeights()` without an argument where the decay belongs."

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from kopt._core.warn import warn_user
 from kopt.optimizers.plan import Plan
 from kopt.transforms.transform import Tensor
 
@@ -94,3 +95,11 @@ def _read(variables: Sequence[Any]) -> dict[int, Tensor]:
 def _copied(tensors: Mapping[Any, Tensor]) -> dict[Any, Tensor]:
     """Returns copies that stay as they are when variables are written in place."""
     return {key: ops.copy(tensor) for key, tensor in tensors.items()}
+
+
+def warn_of_two_averages(optimizer: Any) -> None:
+    """Warns that Keras' average and the optimizer's own are both asked for."""
+    warn_user(
+        f"`use_ema` averages the weights that {type(optimizer).__name__} trains with, and puts that average into the "
+        "model when `fit` ends, in place of the optimizer's own. Leave it out."
+    )

@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ClipByRms, ScaleByConfidence, ScaleByFactoredRms, ScaleByLearningRate
@@ -59,9 +59,9 @@ class CAME(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 2e-4,
-        beta_1: float = 0.9,
+        beta_1: Hyperparameter = 0.9,
         beta_2: float = 0.999,
-        beta_3: float = 0.9999,
+        beta_3: Hyperparameter = 0.9999,
         epsilon_1: float = 1e-30,
         epsilon_2: float = 1e-16,
         clip_threshold: float | None = 1.0,

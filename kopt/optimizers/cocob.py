@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByCocob, ScaleByLearningRate
@@ -52,7 +52,7 @@ class COCOB(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1.0,
-        bet_divisor: float = 100.0,
+        bet_divisor: Hyperparameter = 100.0,
         epsilon: float = 1e-8,
         **keywords: Unpack[Keywords],
     ) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keras import ops
+
 from kopt.optimizers.assignment import Assignment, Row
 from kopt.optimizers.plan import Plan
 
@@ -20,7 +22,7 @@ class VariableRow:
         shape: Its shape.
         group: Name of its group, or None.
         learning_rate: Of the coming step, with the group's factor; 0.0 if it is frozen.
-        weight_decay: Per unit of learning rate.
+        weight_decay: Of the coming step, per unit of learning rate.
         transforms: Names of its chain, in order; none if it is frozen.
         state_bytes: Of the state kept for it.
     """
@@ -70,7 +72,7 @@ class Description:
         return "\n".join([*table, f"{sizes} weights, {self.state_bytes} bytes of state"])
 
 
-def describe(assignment: Assignment, variables: Sequence[Any], learning_rate: float) -> Description:
+def describe(assignment: Assignment, variables: Sequence[Any], learning_rate: float, step: Any) -> Description:
     """Returns the table for variables that the assignment has been resolved for."""
     plan = Plan.of(assignment.chains(), variables, assignment.factors(), assignment.decided())
     sizes = dict.fromkeys([None, *range(len(variables))], 0)
@@ -79,11 +81,14 @@ def describe(assignment: Assignment, variables: Sequence[Any], learning_rate: fl
         width = 8 if key.variable is not None and plan.dtypes[key.variable] == "float64" else 4
         sizes[key.variable] += width * math.prod(shape or ())
     rows = assignment.rows or []
-    described = (_row(assignment, i, row, plan, learning_rate, sizes[i]) for i, row in enumerate(rows))
+    described = (_row(assignment, i, row, plan, learning_rate, step, sizes[i]) for i, row in enumerate(rows))
     return Description(tuple(described), sizes[None])
 
 
-def _row(assignment: Assignment, i: int, row: Row, plan: Plan, learning_rate: float, state_bytes: int) -> VariableRow:
+def _row(
+    assignment: Assignment, i: int, row: Row, plan: Plan, learning_rate: float, step: Any, state_bytes: int
+) -> VariableRow:
+    decay = assignment.decay_of(row)
     group = None if row["group"] is None else assignment.groups[row["group"]]
     chain = list(_chain(plan, i))
     return VariableRow(
@@ -91,7 +96,7 @@ def _row(assignment: Assignment, i: int, row: Row, plan: Plan, learning_rate: fl
         shape=tuple(row["shape"]),
         group=None if group is None else group.name,
         learning_rate=learning_rate * plan.factors[i] if chain else 0.0,
-        weight_decay=assignment.decay_of(row) if chain else 0.0,
+        weight_decay=(float(ops.convert_to_numpy(decay(step))) if callable(decay) else decay) if chain else 0.0,
         transforms=tuple(type(transform).__name__ for transform in chain),
         state_bytes=state_bytes,
     )

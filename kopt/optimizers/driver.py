@@ -2,9 +2,7 @@
 
 import copy
 import inspect
-import re
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import keras
@@ -12,10 +10,11 @@ from keras import ops
 
 from kopt._backend import Adapter
 from kopt._core import checks
-from kopt._core.configured import Configured, deserialized, serialized
-from kopt._core.match import path_of, serialized_match
+from kopt._core.configured import Configured, Hyperparameter, deserialized, serialized
+from kopt._core.match import serialized_match
+from kopt.optimizers import reporting
 from kopt.optimizers.assignment import Assignment
-from kopt.optimizers.averaging import Replaced, exchange, keras_average, restore
+from kopt.optimizers.averaging import Replaced, exchange, keras_average, restore, warn_of_two_averages
 from kopt.optimizers.description import Description, describe
 from kopt.optimizers.group import Group
 from kopt.optimizers.guarding import stop_if_stuck
@@ -37,7 +36,8 @@ class ComposedOptimizer(Configured, Adapter):
             `Partition` holds two recipes and the rule that says which variable gets which.
         learning_rate: A number >= 0, a schedule, or a callable without arguments. Schedules count optimizer steps, also
             under gradient accumulation (Keras shows them the micro-batches).
-        weight_decay: Decoupled: each step takes `learning_rate * weight_decay` of each weight away. None for none.
+        weight_decay: Decoupled: each step takes `learning_rate * weight_decay` of each weight away. A number or a
+            schedule; None for none.
         groups: `Group`s with a learning rate, weight decay or chain of their own; the first match wins.
         before: Transforms of the gradient, in front of the recipe.
         after: Transforms behind the recipe: those that act on the direction stand before weight decay and learning
@@ -69,7 +69,7 @@ class ComposedOptimizer(Configured, Adapter):
         recipe: Sequence[Transform] | Partition,
         learning_rate: LearningRate = 1e-3,
         *,
-        weight_decay: float | None = None,
+        weight_decay: Hyperparameter | None = None,
         groups: Sequence[Group] | None = None,
         before: Sequence[Transform] | None = None,
         after: Sequence[Transform] | None = None,
@@ -90,7 +90,7 @@ class ComposedOptimizer(Configured, Adapter):
             before=checks.instances("before", before or (), Transform),
             after=checks.instances("after", after or (), Transform),
             clip=clip,
-            weight_decay=checks.optional(checks.non_negative, "weight_decay", weight_decay),
+            weight_decay=checks.optional(checks.decay, "weight_decay", weight_decay),
         )
         if ema_overwrite_frequency is not None:
             checks.count("ema_overwrite_frequency", ema_overwrite_frequency)
@@ -125,6 +125,11 @@ class ComposedOptimizer(Configured, Adapter):
         return {group.name: group.learning_rate for group in self.groups if not group.frozen}
 
     @property
+    def hyperparameter_schedules(self) -> dict[str, Any]:
+        """The schedules of weight decay, momentum and the like, but not of the learning rate, by name."""
+        return self._assignment.schedules()
+
+    @property
     def slot_variables(self) -> list[Any]:
         """The state of the transforms: one variable per tensor, in the order that `pure_step` takes and returns."""
         if not self.built:
@@ -150,7 +155,7 @@ class ComposedOptimizer(Configured, Adapter):
             raise checks.fail("model", "a built model with trainable variables", model, "Call it on one batch first.")
         assignment = copy.copy(self._assignment)
         assignment.resolve(variables)
-        return describe(assignment, variables, float(ops.convert_to_numpy(self.learning_rate)))
+        return describe(assignment, variables, float(ops.convert_to_numpy(self.learning_rate)), self.iterations)
 
     @property
     def estimates(self) -> dict[str, Any]:
@@ -158,16 +163,25 @@ class ComposedOptimizer(Configured, Adapter):
 
         Prodigy's distance is one. The TensorBoard callback logs each as `estimates/<name>`.
         """
+        return reporting.estimates(self._plan, self.slot_variables) if self.built else {}
+
+    @property
+    def listens_to(self) -> set[str]:
+        """Names of the metrics that `report` needs."""
+        return {transform.monitor for transform in self._assignment.transforms() if transform.monitor}
+
+    def report(self, metrics: Mapping[str, float]) -> None:
+        """Tells the optimizer what an epoch gave, for transforms such as `ReduceOnPlateau`; kopt's callbacks do it.
+
+        Args:
+            metrics: Values by name; those that nobody waits for are ignored.
+
+        Raises:
+            ValueError: A metric that a transform waits for is missing, or the optimizer is not built yet.
+        """
         if not self.built:
-            return {}
-        wanted = [
-            (k.slot.name, v) for k, v in zip(self._plan.layout, self.slot_variables, strict=True) if k.is_estimate
-        ]
-        names = [name for name, _ in wanted]
-        # A second stage of the same kind, such as a group's own chain, gets a number.
-        numbers = [names[:n].count(name) for n, name in enumerate(names)]
-        tags = [f"{name}_{number + 1}" if number else name for name, number in zip(names, numbers, strict=True)]
-        return {tag: ops.convert_to_tensor(variable) for tag, (_, variable) in zip(tags, wanted, strict=True)}
+            raise ValueError("`report` needs the optimizer to be built. Call `optimizer.build(variables)` first.")
+        self.write(reporting.told(self._plan, self.slot_variables, metrics))
 
     @property
     def averages(self) -> bool:
@@ -210,6 +224,8 @@ class ComposedOptimizer(Configured, Adapter):
         if not self.use_ema:  # Keras has just put its own average there.
             self.to_average()
         self.stop_if_stuck()
+        if self.built:
+            reporting.warn_if_untold(self._plan, self.slot_variables)
 
     def look_back(self) -> None:
         self.stop_if_stuck()
@@ -233,11 +249,7 @@ class ComposedOptimizer(Configured, Adapter):
         }
         plan = Plan.of(trained, variables, self._assignment.factors(), self._assignment.decided())
         if self.use_ema and plan.averaging:
-            warnings.warn(
-                f"`use_ema` averages the weights that {type(self).__name__} trains with, and puts that average into "
-                "the model when `fit` ends, in place of the optimizer's own. Leave it out.",
-                stacklevel=2,
-            )
+            warn_of_two_averages(self)
         self.__dict__["_plan"] = plan
         self.__dict__["_slots"] = [self._new_slot(plan, key, variables) for key in plan.layout]
 
@@ -359,11 +371,7 @@ class ComposedOptimizer(Configured, Adapter):
         """
         if self.built:
             raise ValueError("`exclude_from_weight_decay` must be called before the optimizer is built.")
-        if isinstance(var_names, str):
-            raise checks.fail("var_names", "a list of regular expressions", var_names)
-        paths = [f"^{re.escape(path_of(variable))}$" for variable in var_list or ()]
-        names = [checks.pattern("var_names", name).pattern for name in var_names or ()]
-        self._assignment.undecayed.extend([*paths, *names])
+        self._assignment.exclude_from_decay(var_list or (), var_names or ())
 
     def get_config(self) -> dict[str, Any]:
         base, assignment = super(Configured, self).get_config(), self._assignment
@@ -375,6 +383,7 @@ class ComposedOptimizer(Configured, Adapter):
         return {
             **own,
             **base,
+            "weight_decay": serialized(self.weight_decay),
             "groups": serialized(assignment.groups) or None,
             "before": serialized(assignment.before) or None,
             "after": serialized(assignment.after) or None,

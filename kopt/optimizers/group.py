@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kopt._core import checks
-from kopt._core.configured import Configured, register, serialized
+from kopt._core.configured import Configured, Hyperparameter, register, serialized
 from kopt._core.match import Match, checked_match, is_match, list_of_paths, name_of, serialized_match
 from kopt.transforms import Transform
 
@@ -17,7 +17,7 @@ class Group(Configured):
         match: Which variables: a regular expression searched in `variable.path` (such as `"backbone/"` or `"bias$"`),
             or a callable `variable -> bool`. Of several groups, the first that matches takes the variable.
         learning_rate: Factor on the optimizer's learning rate, >= 0.
-        weight_decay: Decay instead of the optimizer's; None keeps the optimizer's.
+        weight_decay: Decay instead of the optimizer's, a number or a schedule; None keeps the optimizer's.
         frozen: Whether the variables stay as they are. They keep no state and count in no global norm.
         transforms: A chain instead of the optimizer's recipe. Weight decay and learning rate follow it, as in a recipe,
             unless it contains them. `before`, `after` and clipping keywords of the optimizer still apply.
@@ -41,7 +41,7 @@ class Group(Configured):
         self,
         match: Match,
         learning_rate: float = 1.0,
-        weight_decay: float | None = None,
+        weight_decay: Hyperparameter | None = None,
         *,
         frozen: bool = False,
         transforms: Sequence[Transform] | None = None,
@@ -51,7 +51,7 @@ class Group(Configured):
         self.learning_rate = checks.non_negative(
             "learning_rate", learning_rate, advice="In a group it is a factor on the optimizer's rate."
         )
-        self.weight_decay = checks.optional(checks.non_negative, "weight_decay", weight_decay)
+        self.weight_decay = checks.optional(checks.decay, "weight_decay", weight_decay)
         self.frozen = checks.flag("frozen", frozen)
         self.transforms = None if transforms is None else checks.instances("transforms", transforms, Transform)
         self.name = name or name_of(match)

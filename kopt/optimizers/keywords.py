@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 import keras
 
 from kopt._core import checks
+from kopt._core.configured import Hyperparameter
 from kopt.optimizers.group import Group
 from kopt.transforms import ClipByGlobalNorm, ClipByNorm, ClipByValue, Transform
 
@@ -32,7 +33,7 @@ class KeywordsWithoutDecay(TypedDict, total=False):
 class Keywords(KeywordsWithoutDecay, total=False):
     """What `**keywords` stands for in the signature of a named optimizer; `ComposedOptimizer` says what each means."""
 
-    weight_decay: float | None
+    weight_decay: Hyperparameter | None
 
 
 def clipping(clipnorm: float | None, clipvalue: float | None, global_clipnorm: float | None) -> tuple[Transform, ...]:

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ClipByRms, ScaleByKron, ScaleByLearningRate
@@ -62,9 +62,9 @@ class Kron(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-3,
-        beta_1: float = 0.9,
+        beta_1: Hyperparameter = 0.9,
         precondition_frequency: int | None = None,
-        precondition_learning_rate: float = 0.1,
+        precondition_learning_rate: Hyperparameter = 0.1,
         max_size_triangular: int = 8192,
         **keywords: Unpack[Keywords],
     ) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByLaprop, ScaleByLearningRate
@@ -51,9 +51,9 @@ class LaProp(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 4e-4,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-15,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
+        epsilon: Hyperparameter = 1e-15,
         **keywords: Unpack[Keywords],
     ) -> None:
         recipe = [ScaleByLaprop(beta_1, beta_2, epsilon), AddDecayedWeights(), ScaleByLearningRate()]

@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, Momentum, ScaleByLearningRate, TrustRatio
@@ -60,9 +60,9 @@ class LARS(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1.0,
-        momentum: float = 0.9,
-        trust_coefficient: float = 1e-3,
-        epsilon: float = 0.0,
+        momentum: Hyperparameter = 0.9,
+        trust_coefficient: Hyperparameter = 1e-3,
+        epsilon: Hyperparameter = 0.0,
         *,
         nesterov: bool = False,
         separate_norms: bool = False,

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, ScaleByLion
@@ -47,8 +47,8 @@ class Lion(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-3,
-        beta_1: float = 0.9,
-        beta_2: float = 0.99,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.99,
         **keywords: Unpack[Keywords],
     ) -> None:
         recipe = [ScaleByLion(beta_1, beta_2), AddDecayedWeights(), ScaleByLearningRate()]

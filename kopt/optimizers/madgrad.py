@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, ScaleByMadgrad
@@ -51,8 +51,8 @@ class MADGRAD(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-2,
-        momentum: float = 0.9,
-        epsilon: float = 1e-6,
+        momentum: Hyperparameter = 0.9,
+        epsilon: Hyperparameter = 1e-6,
         **keywords: Unpack[Keywords],
     ) -> None:
         recipe = [ScaleByMadgrad(momentum, epsilon), AddDecayedWeights(), ScaleByLearningRate()]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.optimizers.partition import Partition
@@ -67,10 +67,10 @@ class MARS(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 3e-3,
-        beta_1: float = 0.95,
-        beta_2: float = 0.99,
-        gamma: float = 0.025,
-        epsilon: float = 1e-8,
+        beta_1: Hyperparameter = 0.95,
+        beta_2: Hyperparameter = 0.99,
+        gamma: Hyperparameter = 0.025,
+        epsilon: Hyperparameter = 1e-8,
         vector_beta_1: float = 0.9,
         vector_beta_2: float = 0.95,
         *,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, Unpack
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.optimizers.partition import Match, Partition, matrix_rule
@@ -77,10 +77,10 @@ class Muon(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-3,
-        momentum: float = 0.95,
+        momentum: Hyperparameter = 0.95,
         ns_steps: int = 5,
         ns_coefficients: Sequence[float] = (3.4445, -4.7750, 2.0315),
-        epsilon: float = 1e-7,
+        epsilon: Hyperparameter = 1e-7,
         size: Literal["rms", "spectral", "operator"] = "rms",
         matrices: Match | None = None,
         adam_learning_rate_ratio: float = 1.0,

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, ScaleByNadam
@@ -54,10 +54,10 @@ class NAdam(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-3,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        momentum_decay: float | None = None,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
+        epsilon: Hyperparameter = 1e-8,
+        momentum_decay: Hyperparameter | None = None,
         **keywords: Unpack[Keywords],
     ) -> None:
         recipe = [ScaleByNadam(beta_1, beta_2, epsilon, momentum_decay), AddDecayedWeights(), ScaleByLearningRate()]

@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, Momentum, ScaleByLearningRate, ScaleByNovograd
@@ -53,8 +53,8 @@ class NovoGrad(ComposedOptimizer):
         self,
         learning_rate: LearningRate = 0.01,
         beta_1: float = 0.95,
-        beta_2: float = 0.98,
-        epsilon: float = 1e-8,
+        beta_2: Hyperparameter = 0.98,
+        epsilon: Hyperparameter = 1e-8,
         **keywords: Unpack[Keywords],
     ) -> None:
         trace = Momentum(checks.fraction("beta_1", beta_1))

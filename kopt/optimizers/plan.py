@@ -192,15 +192,16 @@ class Plan:
         if stage.transform.sees_gradient:
             states = {i: state | {"gradient": gradients[i]} for i, state in states.items()}
         lanes = rates.lanes(members)
-        scalars = {lane: _tensors(stage.transform.scalars(t, rate)) for lane, rate in lanes.items()}
+        transform = stage.transform.at(t)
+        scalars = {lane: _tensors(transform.scalars(t, rate)) for lane, rate in lanes.items()}
         common: State = {}
         if stage.is_shared:
-            common, own = stage.transform.shared(
+            common, own = transform.shared(
                 [updates[i] for i in members],
                 [values[i] for i in members],
                 [states[i] for i in members],
                 self._state(k, None, slots),
-                _tensors(stage.transform.scalars(t, rates.base)),
+                _tensors(transform.scalars(t, rates.base)),
             )
             self._store(k, None, own, slots)
         for batch in self._batches(stage, members, updates, states, rates):
@@ -208,7 +209,7 @@ class Plan:
             h = scalars[rates.lane(first)] | common
             if self.dtypes[first] != "float32":
                 h = {name: ops.cast(value, self.dtypes[first]) for name, value in h.items()}
-            results = _updated(stage.transform, [(updates[i], values[i], states[i]) for i in batch], h)
+            results = _updated(transform, [(updates[i], values[i], states[i]) for i in batch], h)
             for i, (update, state) in zip(batch, results, strict=True):
                 updates[i] = update
                 self._store(k, i, state, slots)

@@ -2,7 +2,7 @@
 
 from typing import Any, Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, ScaleByProdigy
@@ -74,10 +74,10 @@ class Prodigy(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1.0,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
         distance_beta: float | None = None,
-        epsilon: float = 1e-8,
+        epsilon: Hyperparameter = 1e-8,
         d0: float = 1e-6,
         d_coef: float = 1.0,
         growth_rate: float | None = None,

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, Momentum, ScaleByLearningRate, ScaleByRms
@@ -52,9 +52,9 @@ class RMSprop(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-3,
-        rho: float = 0.9,
-        momentum: float = 0.0,
-        epsilon: float = 1e-7,
+        rho: Hyperparameter = 0.9,
+        momentum: Hyperparameter = 0.0,
+        epsilon: Hyperparameter = 1e-7,
         *,
         centered: bool = False,
         **keywords: Unpack[Keywords],

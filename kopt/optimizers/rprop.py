@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, ScaleByRprop
@@ -55,8 +55,8 @@ class Rprop(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 0.01,
-        eta_minus: float = 0.5,
-        eta_plus: float = 1.2,
+        eta_minus: Hyperparameter = 0.5,
+        eta_plus: Hyperparameter = 1.2,
         min_step_size: float = 1e-6,
         max_step_size: float = 50.0,
         **keywords: Unpack[Keywords],

@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, ScaleByRms, ScheduleFree
@@ -67,7 +67,7 @@ class ScheduleFreeAdamW(ComposedOptimizer):
         learning_rate: LearningRate = 0.0025,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
-        epsilon: float = 1e-8,
+        epsilon: Hyperparameter = 1e-8,
         warmup_steps: int = 0,
         *,
         weight_power: float = 2.0,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import KeywordsWithoutDecay, LearningRate
 from kopt.optimizers.partition import Match, Partition, matrix_rule
@@ -67,13 +67,13 @@ class Scion(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 3e-4,
-        momentum: float = 0.9,
+        momentum: Hyperparameter = 0.9,
         radius: float = 50.0,
-        head_radius: float = 3000.0,
-        weight_decay: float = 1.0,
+        head_radius: Hyperparameter = 3000.0,
+        weight_decay: Hyperparameter = 1.0,
         ns_steps: int = 5,
         ns_coefficients: Sequence[float] = (3.4445, -4.7750, 2.0315),
-        epsilon: float = 1e-7,
+        epsilon: Hyperparameter = 1e-7,
         matrices: Match | None = None,
         **keywords: Unpack[KeywordsWithoutDecay],
     ) -> None:

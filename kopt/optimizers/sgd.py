@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, Momentum, ScaleByLearningRate
@@ -49,7 +49,7 @@ class SGD(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 0.01,
-        momentum: float = 0.0,
+        momentum: Hyperparameter = 0.0,
         *,
         nesterov: bool = False,
         **keywords: Unpack[Keywords],

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import KeywordsWithoutDecay, LearningRate
 from kopt.transforms import AddDecayedWeights, Momentum, ScaleByLearningRate
@@ -55,8 +55,8 @@ class SGDW(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 0.01,
-        momentum: float = 0.9,
-        weight_decay: float = 0.005,
+        momentum: Hyperparameter = 0.9,
+        weight_decay: Hyperparameter = 0.005,
         *,
         nesterov: bool = False,
         **keywords: Unpack[KeywordsWithoutDecay],

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, Momentum, ScaleByLearningRate, ScaleByShampoo
@@ -81,10 +81,10 @@ class Shampoo(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-3,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
         epsilon: float = 1e-6,
-        momentum: float = 0.0,
+        momentum: Hyperparameter = 0.0,
         block_size: int = 128,
         precondition_frequency: int = 10,
         start_preconditioning_step: int = 10,

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, Momentum, ScaleByLearningRate, ScaleBySign
@@ -45,7 +45,7 @@ class Signum(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-3,
-        momentum: float = 0.9,
+        momentum: Hyperparameter = 0.9,
         **keywords: Unpack[Keywords],
     ) -> None:
         trace = Momentum(momentum)

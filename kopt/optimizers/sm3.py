@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, Momentum, Scale, ScaleByLearningRate, ScaleBySm3
@@ -51,7 +51,7 @@ class SM3(ComposedOptimizer):
         self,
         learning_rate: LearningRate = 0.1,
         momentum: float = 0.9,
-        epsilon: float = 1e-30,
+        epsilon: Hyperparameter = 1e-30,
         **keywords: Unpack[Keywords],
     ) -> None:
         average = [Momentum(momentum), Scale(1 - momentum)] if checks.fraction("momentum", momentum) else []

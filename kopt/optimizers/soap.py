@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import KeywordsWithoutDecay, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, ScaleBySoap
@@ -69,10 +69,10 @@ class SOAP(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 3e-3,
-        beta_1: float = 0.95,
-        beta_2: float = 0.95,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.01,
+        beta_1: Hyperparameter = 0.95,
+        beta_2: Hyperparameter = 0.95,
+        epsilon: Hyperparameter = 1e-8,
+        weight_decay: Hyperparameter = 0.01,
         precondition_frequency: int = 10,
         max_precondition_dimension: int = 4096,
         **keywords: Unpack[KeywordsWithoutDecay],

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import KeywordsWithoutDecay, LearningRate
 from kopt.transforms import ScaleByLearningRate, ScaleByStableAdam
@@ -52,10 +52,10 @@ class StableAdamW(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-3,
-        beta_1: float = 0.9,
-        beta_2: float = 0.99,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.01,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.99,
+        epsilon: Hyperparameter = 1e-8,
+        weight_decay: Hyperparameter = 0.01,
         **keywords: Unpack[KeywordsWithoutDecay],
     ) -> None:
         recipe = [ScaleByStableAdam(beta_1, beta_2, epsilon, weight_decay=None), ScaleByLearningRate()]

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.optimizers.driver import ComposedOptimizer
 from kopt.optimizers.keywords import Keywords, LearningRate
 from kopt.transforms import AddDecayedWeights, ScaleByLearningRate, ScaleByYogi
@@ -51,9 +51,9 @@ class Yogi(ComposedOptimizer):
     def __init__(
         self,
         learning_rate: LearningRate = 1e-2,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-3,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
+        epsilon: Hyperparameter = 1e-3,
         initial_accumulator_value: float = 1e-6,
         **keywords: Unpack[Keywords],
     ) -> None:

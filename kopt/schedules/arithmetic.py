@@ -33,7 +33,7 @@ class Combination(Schedule):
         first: keras.optimizers.schedules.LearningRateSchedule | float,
         second: keras.optimizers.schedules.LearningRateSchedule | float,
     ) -> None:
-        self.operation = checks.one_of("operation", operation, OPERATIONS)
+        self.operation = checks.choice("operation", operation, OPERATIONS)
         self.first = as_schedule("first", first)
         self.second = as_schedule("second", second)
         if operation == "divide":

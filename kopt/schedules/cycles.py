@@ -56,7 +56,7 @@ class OneCycle(Schedule):
         self.max_learning_rate = checks.non_negative("max_learning_rate", max_learning_rate)
         self.total_steps = checked_length("total_steps", total_steps, self.by)
         self.pct_start = checks.fraction("pct_start", pct_start)
-        self.anneal = checks.one_of("anneal", anneal, ("cosine", "linear"))
+        self.anneal = checks.choice("anneal", anneal, ("cosine", "linear"))
         self.div_factor = checks.positive("div_factor", div_factor)
         self.final_div_factor = checks.positive("final_div_factor", final_div_factor)
         self.three_phase = checks.flag("three_phase", three_phase)
@@ -124,7 +124,7 @@ class Cyclic(Schedule):
         self.max_learning_rate = checks.non_negative("max_learning_rate", max_learning_rate)
         self.up_steps = checked_length("up_steps", up_steps, self.by)
         self.down_steps = checks.optional(checked_length, "down_steps", down_steps, by=self.by)
-        self.mode = checks.one_of("mode", mode, ("triangular", "triangular2", "exp_range"))
+        self.mode = checks.choice("mode", mode, ("triangular", "triangular2", "exp_range"))
         self.decay_rate = checks.optional(checks.positive, "decay_rate", decay_rate)
         if self.max_learning_rate < self.initial_learning_rate:
             rule = f"at least `initial_learning_rate`, which is {initial_learning_rate}"

@@ -23,7 +23,8 @@ ADVICE = 'With `by="fraction"` it is a share of the run.'
 
 def checked_by(by: Any) -> By:
     """Returns `by`, which is "step" or "fraction"."""
-    return checks.one_of("by", by, ("step", "fraction"))
+    checks.choice("by", by, ("step", "fraction"))
+    return by
 
 
 def checked_length(name: str, value: Any, by: By, least: int = 1) -> float:

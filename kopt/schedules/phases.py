@@ -152,7 +152,7 @@ class WarmupStableDecay(Schedule):
         self.stable_steps = checked_length("stable_steps", stable_steps, self.by, least=0)
         self.decay_steps = checked_length("decay_steps", decay_steps, self.by)
         self.alpha = checks.fraction("alpha", alpha, one=True)
-        self.shape = checks.one_of("shape", shape, tuple(SHAPES))
+        self.shape = checks.choice("shape", shape, tuple(SHAPES))
         total = self.warmup_steps + self.stable_steps + self.decay_steps
         if self.by == "fraction" and total > 1 + 1e-9:
             rule = "at most what `warmup_steps` and `stable_steps` leave of the run"

@@ -44,6 +44,12 @@ class Schedule(Configured, keras.optimizers.schedules.LearningRateSchedule):
         """Whether an array of steps may be given: not when Keras' own schedules are inside, which take one step."""
         return all(isinstance(part, Schedule) and part.is_elementwise for part in self.parts)
 
+    @property
+    def waits_for_length(self) -> bool:
+        """Whether the schedule counts in fractions, here or inside, of a run whose length is not known yet."""
+        own = self.by == "fraction" and self.run_steps is None
+        return own or any(getattr(part, "waits_for_length", False) for part in self.parts)
+
     def begin(self, initial_learning_rate: float, decay_steps: float, by: By) -> None:
         """Checks and keeps what most schedules are given: the first rate, a length, and the unit of lengths."""
         self.by = checked_by(by)

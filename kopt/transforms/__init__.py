@@ -28,6 +28,7 @@ from kopt.transforms.nadam import ScaleByNadam
 from kopt.transforms.noise import AddNoise
 from kopt.transforms.novograd import ScaleByNovograd
 from kopt.transforms.orthogonal import OrthogonalizedMomentum
+from kopt.transforms.plateau import ReduceOnPlateau
 from kopt.transforms.prodigy import ScaleByProdigy
 from kopt.transforms.radam import ScaleByRadam
 from kopt.transforms.rate import RelativeStep, Scale, ScaleByLearningRate
@@ -64,6 +65,7 @@ __all__ = [
     "Mechanic",
     "Momentum",
     "OrthogonalizedMomentum",
+    "ReduceOnPlateau",
     "RelativeStep",
     "Scale",
     "ScaleByAdadelta",

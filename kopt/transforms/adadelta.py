@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -33,7 +33,9 @@ class ScaleByAdadelta(Transform):
         Zeiler 2012, https://arxiv.org/abs/1212.5701.
     """
 
-    def __init__(self, rho: float = 0.95, epsilon: float = 1e-7) -> None:
+    schedulable = ("epsilon",)
+
+    def __init__(self, rho: float = 0.95, epsilon: Hyperparameter = 1e-7) -> None:
         self.rho = checks.fraction("rho", rho)
         self.epsilon = checks.non_negative("epsilon", epsilon)
 

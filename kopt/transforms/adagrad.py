@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -33,7 +33,9 @@ class ScaleByRss(Transform):
         Duchi et al. 2011, "Adaptive subgradient methods for online learning and stochastic optimization".
     """
 
-    def __init__(self, initial_accumulator_value: float = 0.1, epsilon: float = 1e-7) -> None:
+    schedulable = ("epsilon",)
+
+    def __init__(self, initial_accumulator_value: float = 0.1, epsilon: Hyperparameter = 1e-7) -> None:
         self.initial_accumulator_value = checks.non_negative("initial_accumulator_value", initial_accumulator_value)
         self.epsilon = checks.non_negative("epsilon", epsilon)
 

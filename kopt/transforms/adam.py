@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.moments import moment_scalars
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -40,11 +40,13 @@ class ScaleByAdam(Transform):
         Kingma and Ba 2014, https://arxiv.org/abs/1412.6980; Reddi et al. 2018, https://arxiv.org/abs/1904.09237.
     """
 
+    schedulable = ("beta_1", "beta_2", "epsilon")
+
     def __init__(
         self,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
+        epsilon: Hyperparameter = 1e-8,
         *,
         amsgrad: bool = False,
         bias_correction: bool = True,

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.numerics import one_minus_power
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -39,7 +39,15 @@ class ScaleByAdan(Transform):
         Xie et al. 2022, https://arxiv.org/abs/2208.06677.
     """
 
-    def __init__(self, beta_1: float = 0.98, beta_2: float = 0.92, beta_3: float = 0.99, epsilon: float = 1e-8) -> None:
+    schedulable = ("beta_1", "beta_2", "beta_3", "epsilon")
+
+    def __init__(
+        self,
+        beta_1: Hyperparameter = 0.98,
+        beta_2: Hyperparameter = 0.92,
+        beta_3: Hyperparameter = 0.99,
+        epsilon: Hyperparameter = 1e-8,
+    ) -> None:
         self.beta_1 = checks.fraction("beta_1", beta_1)
         self.beta_2 = checks.fraction("beta_2", beta_2)
         self.beta_3 = checks.fraction("beta_3", beta_3)

@@ -1,13 +1,13 @@
 """AdEMAMix's direction: Adam's, with a second, much slower average of the gradients beside the first."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
+from kopt._core.numerics import logarithm
 from kopt.transforms.moments import moment_scalars
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -42,13 +42,15 @@ class ScaleByAdemamix(Transform):
         Pagliardini et al. 2024, https://arxiv.org/abs/2409.03137.
     """
 
+    schedulable = ("beta_1", "beta_2", "beta_3", "slow_weight", "epsilon")
+
     def __init__(
         self,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        beta_3: float = 0.9999,
-        slow_weight: float = 5.0,
-        epsilon: float = 1e-8,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
+        beta_3: Hyperparameter = 0.9999,
+        slow_weight: Hyperparameter = 5.0,
+        epsilon: Hyperparameter = 1e-8,
         warmup_steps: int = 0,
     ) -> None:
         self.beta_1 = checks.fraction("beta_1", beta_1)
@@ -81,5 +83,5 @@ class ScaleByAdemamix(Transform):
         return u, {"momentum": m, "slow_momentum": s, "velocity": v}
 
 
-def _inverse_logarithm(beta: float) -> float:
-    return 1 / math.log(beta) if beta else 0.0
+def _inverse_logarithm(beta: float | Tensor) -> float | Tensor:
+    return 1 / logarithm(beta)  # which is 0 for 0

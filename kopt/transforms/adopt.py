@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -40,12 +40,14 @@ class ScaleByAdopt(Transform):
         Taniguchi et al. 2024, https://arxiv.org/abs/2411.02853.
     """
 
+    schedulable = ("beta_1", "beta_2", "clip_exponent")
+
     def __init__(
         self,
-        beta_1: float = 0.9,
-        beta_2: float = 0.9999,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.9999,
         epsilon: float = 1e-6,
-        clip_exponent: float | None = 0.25,
+        clip_exponent: Hyperparameter | None = 0.25,
         clip_delay: int = 1,
     ) -> None:
         self.beta_1 = checks.fraction("beta_1", beta_1)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -34,8 +34,9 @@ class Lookahead(Transform):
 
     acts_on: Literal["direction", "step"] = "step"
     averages = True
+    schedulable = ("slow_step_size",)
 
-    def __init__(self, sync_period: int = 6, slow_step_size: float = 0.5) -> None:
+    def __init__(self, sync_period: int = 6, slow_step_size: Hyperparameter = 0.5) -> None:
         self.sync_period = checks.count("sync_period", sync_period)
         self.slow_step_size = checks.fraction("slow_step_size", slow_step_size, zero=False, one=True)
 

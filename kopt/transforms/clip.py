@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import State, Tensor, Transform
 
 
@@ -14,8 +14,9 @@ class Clipper(Transform):
     """What the clipping transforms share: one limit."""
 
     clips = True
+    schedulable = ("limit",)
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: Hyperparameter) -> None:
         self.limit = checks.positive("limit", limit)
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:

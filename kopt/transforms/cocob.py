@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -33,7 +33,9 @@ class ScaleByCocob(Transform):
         Orabona and Tommasi 2017, algorithm 2, https://arxiv.org/abs/1705.07795.
     """
 
-    def __init__(self, bet_divisor: float = 100.0, epsilon: float = 1e-8) -> None:
+    schedulable = ("bet_divisor",)
+
+    def __init__(self, bet_divisor: Hyperparameter = 100.0, epsilon: float = 1e-8) -> None:
         self.bet_divisor = checks.positive("bet_divisor", bet_divisor)
         self.epsilon = checks.non_negative("epsilon", epsilon)
 

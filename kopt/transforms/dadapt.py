@@ -1,13 +1,12 @@
 """Adam's direction with D-Adaptation's estimate of how far away the solution is."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.sums import total
 from kopt.transforms.moments import estimator_scalars
 from kopt.transforms.transform import Slot, State, Tensor, Transform
@@ -47,12 +46,13 @@ class ScaleByDadaptAdam(Transform):
     """
 
     estimates = ("distance",)
+    schedulable = ("beta_1", "beta_2", "epsilon")
 
     def __init__(
         self,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
+        epsilon: Hyperparameter = 1e-8,
         d0: float = 1e-6,
         growth_rate: float | None = None,
         *,
@@ -72,7 +72,7 @@ class ScaleByDadaptAdam(Transform):
         return [Slot("distance", (), self.d0), Slot("numerator", ())]
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
-        fade = math.sqrt(self.beta_2)
+        fade = self.beta_2**0.5
         common = estimator_scalars(
             self.beta_1, self.beta_2, self.growth_rate, t, learning_rate, bias_correction=self.bias_correction
         )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import State, Tensor, Transform
 
 
@@ -27,8 +27,9 @@ class AddDecayedWeights(Transform):
     """
 
     decays = True
+    schedulable = ("weight_decay",)
 
-    def __init__(self, weight_decay: float | None = None, *, proximal: bool = False) -> None:
+    def __init__(self, weight_decay: Hyperparameter | None = None, *, proximal: bool = False) -> None:
         self.weight_decay = checks.optional(checks.non_negative, "weight_decay", weight_decay)
         self.proximal = checks.flag("proximal", proximal)
 
@@ -40,7 +41,7 @@ class AddDecayedWeights(Transform):
         return AddDecayedWeights(weight_decay, proximal=self.proximal) if weight_decay else None
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
-        decay = self.weight_decay or 0.0
+        decay = 0.0 if self.weight_decay is None else self.weight_decay
         return {"weight_decay": learning_rate * decay if self.proximal else decay}
 
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.layout import matrix_shape
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -76,8 +76,11 @@ class ScaleByFactoredRms(Transform):
     """
 
     elementwise = False
+    schedulable = ("epsilon",)
 
-    def __init__(self, beta_2: float = 0.999, epsilon: float = 1e-30, beta_2_decay: float | None = None) -> None:
+    def __init__(
+        self, beta_2: float = 0.999, epsilon: Hyperparameter = 1e-30, beta_2_decay: float | None = None
+    ) -> None:
         self.beta_2 = checks.fraction("beta_2", beta_2)
         self.epsilon = checks.non_negative("epsilon", epsilon)
         self.beta_2_decay = checks.optional(checks.negative, "beta_2_decay", beta_2_decay)
@@ -120,8 +123,11 @@ class ScaleByConfidence(Transform):
     """
 
     elementwise = False
+    schedulable = ("beta_1", "beta_3", "epsilon")
 
-    def __init__(self, beta_1: float = 0.9, beta_3: float = 0.9999, epsilon: float = 1e-16) -> None:
+    def __init__(
+        self, beta_1: Hyperparameter = 0.9, beta_3: Hyperparameter = 0.9999, epsilon: Hyperparameter = 1e-16
+    ) -> None:
         self.beta_1 = checks.fraction("beta_1", beta_1)
         self.beta_3 = checks.fraction("beta_3", beta_3)
         self.epsilon = checks.non_negative("epsilon", epsilon)

@@ -99,7 +99,7 @@ class Unfreeze(Transform):
         steps_per_epoch: int | None = None,
     ) -> None:
         self.opens_at = _turns("opens_at", opens_at)
-        self.by = checks.one_of("by", by, ("step", "epoch"))
+        self.by = checks.choice("by", by, ("step", "epoch"))
         self.steps_per_epoch = checks.optional(checks.count, "steps_per_epoch", steps_per_epoch)
         if (by == "epoch") != (steps_per_epoch is not None):
             rule = "given for `by='epoch'`, and only then"

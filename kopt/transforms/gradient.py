@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -60,7 +60,9 @@ class Grokfast(Transform):
         Lee et al. 2024, https://arxiv.org/abs/2405.20233.
     """
 
-    def __init__(self, momentum: float = 0.98, amplification: float = 2.0) -> None:
+    schedulable = ("momentum", "amplification")
+
+    def __init__(self, momentum: Hyperparameter = 0.98, amplification: Hyperparameter = 2.0) -> None:
         self.momentum = checks.fraction("momentum", momentum)
         self.amplification = checks.non_negative("amplification", amplification)
 
@@ -98,8 +100,9 @@ class AdaptiveGradientClipping(Transform):
 
     elementwise = False
     clips = True
+    schedulable = ("clip_factor",)
 
-    def __init__(self, clip_factor: float = 0.01, epsilon: float = 1e-3) -> None:
+    def __init__(self, clip_factor: Hyperparameter = 0.01, epsilon: float = 1e-3) -> None:
         self.clip_factor = checks.positive("clip_factor", clip_factor)
         self.epsilon = checks.non_negative("epsilon", epsilon)
 

@@ -8,7 +8,7 @@ from keras import ops
 
 from kopt._backend import adapter_module
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.layout import matrix_shape
 from kopt._core.numerics import one_minus_power
 from kopt.transforms.transform import Slot, State, Tensor, Transform
@@ -58,12 +58,13 @@ class ScaleByKron(Transform):
 
     elementwise = False
     batches = True
+    schedulable = ("beta_1", "precondition_learning_rate")
 
     def __init__(
         self,
-        beta_1: float = 0.9,
+        beta_1: Hyperparameter = 0.9,
         precondition_frequency: int | None = None,
-        precondition_learning_rate: float = 0.1,
+        precondition_learning_rate: Hyperparameter = 0.1,
         max_size_triangular: int = 8192,
     ) -> None:
         self.beta_1 = checks.fraction("beta_1", beta_1)

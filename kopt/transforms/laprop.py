@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.numerics import one_minus_power
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -33,7 +33,11 @@ class ScaleByLaprop(Transform):
         Ziyin et al. 2020, https://arxiv.org/abs/2002.04839.
     """
 
-    def __init__(self, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-15) -> None:
+    schedulable = ("beta_1", "beta_2", "epsilon")
+
+    def __init__(
+        self, beta_1: Hyperparameter = 0.9, beta_2: Hyperparameter = 0.999, epsilon: Hyperparameter = 1e-15
+    ) -> None:
         self.beta_1 = checks.fraction("beta_1", beta_1)
         self.beta_2 = checks.fraction("beta_2", beta_2)
         self.epsilon = checks.non_negative("epsilon", epsilon)

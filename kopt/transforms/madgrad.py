@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.rate import inverse_rate
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -39,7 +39,9 @@ class ScaleByMadgrad(Transform):
         Defazio and Jelassi 2021, https://arxiv.org/abs/2101.11075.
     """
 
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-6) -> None:
+    schedulable = ("momentum", "epsilon")
+
+    def __init__(self, momentum: Hyperparameter = 0.9, epsilon: Hyperparameter = 1e-6) -> None:
         self.momentum = checks.fraction("momentum", momentum)
         self.epsilon = checks.non_negative("epsilon", epsilon)
 

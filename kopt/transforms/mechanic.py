@@ -6,7 +6,7 @@ from typing import Any, Literal
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.sums import total, total_of_squares
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -55,9 +55,10 @@ class Mechanic(Transform):
     acts_on: Literal["direction", "step"] = "step"
     sees_gradient = True
     estimates = ("scale",)
+    schedulable = ("weight_decay",)
 
     def __init__(
-        self, s_init: float = 1e-6, weight_decay: float = 1e-2, num_betas: int = 6, epsilon: float = 1e-8
+        self, s_init: float = 1e-6, weight_decay: Hyperparameter = 1e-2, num_betas: int = 6, epsilon: float = 1e-8
     ) -> None:
         self.s_init = checks.positive("s_init", s_init)
         self.weight_decay = checks.non_negative("weight_decay", weight_decay)

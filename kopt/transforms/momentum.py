@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -33,7 +33,9 @@ class Momentum(Transform):
         importance of initialization and momentum in deep learning".
     """
 
-    def __init__(self, momentum: float = 0.9, *, nesterov: bool = False) -> None:
+    schedulable = ("momentum",)
+
+    def __init__(self, momentum: Hyperparameter = 0.9, *, nesterov: bool = False) -> None:
         self.momentum = checks.fraction("momentum", momentum)
         self.nesterov = checks.flag("nesterov", nesterov)
 

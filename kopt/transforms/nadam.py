@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.numerics import one_minus_power
 from kopt.transforms.moments import moment_scalars
 from kopt.transforms.transform import Slot, State, Tensor, Transform
@@ -40,12 +40,14 @@ class ScaleByNadam(Transform):
         Dozat 2016, "Incorporating Nesterov momentum into Adam", https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ.
     """
 
+    schedulable = ("beta_1", "beta_2", "epsilon", "momentum_decay")
+
     def __init__(
         self,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        momentum_decay: float | None = None,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
+        epsilon: Hyperparameter = 1e-8,
+        momentum_decay: Hyperparameter | None = None,
     ) -> None:
         self.beta_1 = checks.fraction("beta_1", beta_1)
         self.beta_2 = checks.fraction("beta_2", beta_2)

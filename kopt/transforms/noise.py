@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.random_numbers import normals
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -44,8 +44,9 @@ class AddNoise(Transform):
     """
 
     elementwise = False
+    schedulable = ("eta", "gamma")
 
-    def __init__(self, eta: float = 0.3, gamma: float = 0.55, seed: int = 0) -> None:
+    def __init__(self, eta: Hyperparameter = 0.3, gamma: Hyperparameter = 0.55, seed: int = 0) -> None:
         self.eta = checks.non_negative("eta", eta)
         self.gamma = checks.non_negative("gamma", gamma)
         self.seed = checks.count("seed", seed, least=0)
@@ -58,7 +59,7 @@ class AddNoise(Transform):
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
         return {
-            "deviation": math.sqrt(self.eta) * ops.power(t, -self.gamma / 2),
+            "deviation": self.eta**0.5 * ops.power(t, -self.gamma / 2),
             "t": t,
             # float32 holds integers of 24 bits.
             "seed_upper": self.seed >> 16 & 0xFFFF,

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -34,8 +34,9 @@ class ScaleByNovograd(Transform):
     """
 
     elementwise = False
+    schedulable = ("beta_2", "epsilon")
 
-    def __init__(self, beta_2: float = 0.98, epsilon: float = 1e-8) -> None:
+    def __init__(self, beta_2: Hyperparameter = 0.98, epsilon: Hyperparameter = 1e-8) -> None:
         self.beta_2 = checks.fraction("beta_2", beta_2)
         self.epsilon = checks.non_negative("epsilon", epsilon)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.layout import matrix_shape
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -62,13 +62,14 @@ class OrthogonalizedMomentum(Transform):
 
     elementwise = False
     batches = True
+    schedulable = ("momentum", "epsilon")
 
     def __init__(
         self,
-        momentum: float = 0.95,
+        momentum: Hyperparameter = 0.95,
         ns_steps: int = 5,
         ns_coefficients: Sequence[float] = JORDAN,
-        epsilon: float = 1e-7,
+        epsilon: Hyperparameter = 1e-7,
         size: Literal["rms", "spectral", "operator"] = "rms",
         *,
         nesterov: bool = True,

@@ -1,13 +1,12 @@
 """Prodigy's direction, and its estimate of how far away the solution is."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.sums import total
 from kopt.transforms.moments import estimator_scalars
 from kopt.transforms.transform import Slot, State, Tensor, Transform
@@ -50,13 +49,14 @@ class ScaleByProdigy(Transform):
     """
 
     estimates = ("distance",)
+    schedulable = ("beta_1", "beta_2", "epsilon")
 
     def __init__(
         self,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
         distance_beta: float | None = None,
-        epsilon: float = 1e-8,
+        epsilon: Hyperparameter = 1e-8,
         d0: float = 1e-6,
         d_coef: float = 1.0,
         growth_rate: float | None = None,
@@ -82,7 +82,7 @@ class ScaleByProdigy(Transform):
         return [Slot("distance", (), self.d0), Slot("numerator", ()), *limit]
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
-        fade = math.sqrt(self.beta_2) if self.distance_beta is None else self.distance_beta
+        fade = self.beta_2**0.5 if self.distance_beta is None else self.distance_beta
         common = estimator_scalars(
             self.beta_1, self.beta_2, self.growth_rate, t, learning_rate, bias_correction=self.bias_correction
         )

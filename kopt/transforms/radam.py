@@ -1,13 +1,13 @@
 """RAdam's direction: Adam's, held back while too few gradients have been seen to know their mean square."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
+from kopt._core.numerics import logarithm
 from kopt.transforms.moments import moment_scalars
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -44,7 +44,11 @@ class ScaleByRadam(Transform):
         Liu et al. 2019, https://arxiv.org/abs/1908.03265.
     """
 
-    def __init__(self, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8) -> None:
+    schedulable = ("beta_1", "beta_2", "epsilon")
+
+    def __init__(
+        self, beta_1: Hyperparameter = 0.9, beta_2: Hyperparameter = 0.999, epsilon: Hyperparameter = 1e-8
+    ) -> None:
         self.beta_1 = checks.fraction("beta_1", beta_1)
         self.beta_2 = checks.fraction("beta_2", beta_2)
         self.epsilon = checks.non_negative("epsilon", epsilon)
@@ -55,11 +59,9 @@ class ScaleByRadam(Transform):
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
         h = moment_scalars(self.beta_1, self.beta_2, self.epsilon, t)
         plain, limit = h["scale"] / h["root"], 2 / (1 - self.beta_2) - 1
-        if limit <= TRUSTED:
-            return h | {"scale": plain, "is_adaptive": 0.0}
         rho = average_length(self.beta_2, t)
-        is_adaptive = rho >= TRUSTED
-        safe = ops.maximum(rho, 4.0)
+        is_adaptive = ops.logical_and(rho >= TRUSTED, limit > TRUSTED)
+        safe, limit = ops.maximum(rho, 4.0), ops.maximum(limit, TRUSTED)
         r = ops.sqrt((safe - 4) * (safe - 2) / safe * (limit / ((limit - 4) * (limit - 2))))
         scale = ops.where(is_adaptive, r * h["scale"], plain)
         return h | {"scale": scale, "is_adaptive": ops.cast(is_adaptive, "float32")}
@@ -71,7 +73,7 @@ class ScaleByRadam(Transform):
         return m * h["scale"] / divisor, {"momentum": m, "velocity": v}
 
 
-def average_length(beta: float, t: Tensor) -> Tensor:
+def average_length(beta: float | Tensor, t: Tensor) -> Tensor:
     """Returns 2 / (1 - beta) - 1 - 2 t beta^t / (1 - beta^t), exact to float32 rounding also for beta close to 1.
 
     The obvious form loses digits while t is far below 1 / (1 - beta): at beta = 0.999 and t = 6 it is 1999 - 1993.
@@ -79,11 +81,11 @@ def average_length(beta: float, t: Tensor) -> Tensor:
     series, which converges fast for z < 1.
 
     Args:
-        beta: Decay rate, a Python float in (0, 1).
+        beta: Decay rate in [0, 1), a Python float or a float32 scalar tensor.
         t: Step, a float32 scalar tensor that is >= 1.
     """
-    rate = -math.log(beta)
-    early = t - 2 * (_bend(ops.minimum(t * rate, 1.0)) - _bend(min(rate, 1.0))) / rate
+    rate = -logarithm(beta)
+    early = t - 2 * (_bend(ops.minimum(t * rate, 1.0)) - _bend(ops.minimum(rate, 1.0))) / rate
     late = 2 / (1 - beta) - 1 - 2 * t / ops.expm1(t * rate)
     return ops.where(t * rate < 1, early, late)
 

@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import State, Tensor, Transform
 
 
@@ -31,7 +31,9 @@ class Scale(Transform):
         ValueError: `factor` is not above 0.
     """
 
-    def __init__(self, factor: float) -> None:
+    schedulable = ("factor",)
+
+    def __init__(self, factor: Hyperparameter) -> None:
         self.factor = checks.positive("factor", factor)
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.numerics import one_minus_power
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -42,10 +42,12 @@ class ScaleByRms(Transform):
         https://arxiv.org/abs/1308.0850.
     """
 
+    schedulable = ("rho", "epsilon")
+
     def __init__(
         self,
-        rho: float = 0.9,
-        epsilon: float = 1e-7,
+        rho: Hyperparameter = 0.9,
+        epsilon: Hyperparameter = 1e-7,
         *,
         centered: bool = False,
         epsilon_outside: bool = False,

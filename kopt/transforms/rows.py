@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Schedule, register
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -51,11 +51,14 @@ class SeenRows(Transform):
         transform = self.transform.with_weight_decay(weight_decay)
         return None if transform is None else SeenRows(transform)
 
+    def schedules(self) -> dict[str, Schedule]:
+        return self.transform.schedules()
+
     def slots(self, variable: Any) -> Sequence[Slot]:
         return self.transform.slots(variable)
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
-        return self.transform.scalars(t, learning_rate)
+        return self.transform.at(t).scalars(t, learning_rate)
 
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:
         seen = ops.not_equal(u, 0.0)

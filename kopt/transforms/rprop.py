@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.rate import inverse_rate
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -39,10 +39,12 @@ class ScaleByRprop(Transform):
         Riedmiller and Braun 1993, "A direct adaptive method for faster backpropagation learning: the RPROP algorithm".
     """
 
+    schedulable = ("eta_minus", "eta_plus")
+
     def __init__(
         self,
-        eta_minus: float = 0.5,
-        eta_plus: float = 1.2,
+        eta_minus: Hyperparameter = 0.5,
+        eta_plus: Hyperparameter = 1.2,
         min_step_size: float = 1e-6,
         max_step_size: float = 50.0,
     ) -> None:

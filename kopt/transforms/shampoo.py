@@ -8,7 +8,7 @@ from keras import ops
 
 from kopt._backend import adapter_module
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.layout import matrix_shape
 from kopt._core.numerics import eigen, one_minus_power
 from kopt.transforms.transform import Slot, State, Tensor, Transform
@@ -67,11 +67,12 @@ class ScaleByShampoo(Transform):
 
     elementwise = False
     batches = True
+    schedulable = ("beta_1", "beta_2")
 
     def __init__(
         self,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
         epsilon: float = 1e-6,
         block_size: int = 128,
         precondition_frequency: int = 10,

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -42,7 +42,9 @@ class ScaleByLion(Transform):
         Chen et al. 2023, https://arxiv.org/abs/2302.06675.
     """
 
-    def __init__(self, beta_1: float = 0.9, beta_2: float = 0.99) -> None:
+    schedulable = ("beta_1", "beta_2")
+
+    def __init__(self, beta_1: Hyperparameter = 0.9, beta_2: Hyperparameter = 0.99) -> None:
         self.beta_1 = checks.fraction("beta_1", beta_1)
         self.beta_2 = checks.fraction("beta_2", beta_2)
 

@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.layout import matrix_shape
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -39,8 +39,11 @@ class SignedMomentum(Transform):
     """
 
     elementwise = False
+    schedulable = ("momentum", "radius", "head_radius")
 
-    def __init__(self, momentum: float = 0.9, radius: float = 1.0, head_radius: float = 1.0) -> None:
+    def __init__(
+        self, momentum: Hyperparameter = 0.9, radius: Hyperparameter = 1.0, head_radius: Hyperparameter = 1.0
+    ) -> None:
         self.momentum = checks.fraction("momentum", momentum)
         self.radius = checks.positive("radius", radius)
         self.head_radius = checks.positive("head_radius", head_radius)

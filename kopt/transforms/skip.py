@@ -23,8 +23,8 @@ class SkipNonFinite(Transform):
 
     After `patience` steps in a row without a single finite one, `FloatingPointError` is raised with the name of the
     first variable that is not finite. Weights, and everything else, are then those of the last finite step. With
-    `optimizer.apply`, with `run_eagerly=True` and on PyTorch the error comes at once. In a compiled `fit` it comes at
-    the end of that batch if one of kopt's callbacks is in `fit`, else when `fit` ends: the host does not see each step.
+    `optimizer.apply`, with `run_eagerly=True` and on PyTorch the error comes at once. In a compiled `fit` it comes
+    before the next batch if one of kopt's callbacks is in `fit`, else when `fit` ends: the host does not see each step.
 
     Under gradient accumulation one bad batch spoils the mean, and so the whole step. Mixed float16 needs no
     `SkipNonFinite`: Keras' `LossScaleOptimizer` looks first, and lowers its scale. optax' `apply_if_finite` differs: it

@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -35,8 +35,9 @@ class ScaleBySm3(Transform):
     """
 
     elementwise = False
+    schedulable = ("epsilon",)
 
-    def __init__(self, epsilon: float = 1e-30) -> None:
+    def __init__(self, epsilon: Hyperparameter = 1e-30) -> None:
         self.epsilon = checks.non_negative("epsilon", epsilon)
 
     def slots(self, variable: Any) -> Sequence[Slot]:

@@ -8,7 +8,7 @@ from keras import ops
 
 from kopt._backend import adapter_module
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.layout import matrix_shape
 from kopt._core.numerics import eigen, leaning, one_minus_power, orthonormal
 from kopt.transforms.transform import Slot, State, Tensor, Transform
@@ -55,12 +55,13 @@ class ScaleBySoap(Transform):
 
     elementwise = False
     batches = True
+    schedulable = ("beta_1", "beta_2", "epsilon")
 
     def __init__(
         self,
-        beta_1: float = 0.95,
-        beta_2: float = 0.95,
-        epsilon: float = 1e-8,
+        beta_1: Hyperparameter = 0.95,
+        beta_2: Hyperparameter = 0.95,
+        epsilon: Hyperparameter = 1e-8,
         precondition_frequency: int = 10,
         max_precondition_dimension: int = 4096,
     ) -> None:

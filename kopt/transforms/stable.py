@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt._core.numerics import one_minus_power
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -39,9 +39,14 @@ class ScaleByStableAdam(Transform):
     """
 
     elementwise = False
+    schedulable = ("beta_1", "beta_2", "epsilon", "weight_decay")
 
     def __init__(
-        self, beta_1: float = 0.9, beta_2: float = 0.99, epsilon: float = 1e-8, weight_decay: float | None = 0.0
+        self,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.99,
+        epsilon: Hyperparameter = 1e-8,
+        weight_decay: Hyperparameter | None = 0.0,
     ) -> None:
         self.beta_1 = checks.fraction("beta_1", beta_1)
         self.beta_2 = checks.fraction("beta_2", beta_2)
@@ -53,7 +58,7 @@ class ScaleByStableAdam(Transform):
         return self.weight_decay is None
 
     def with_weight_decay(self, weight_decay: float) -> "ScaleByStableAdam":
-        return ScaleByStableAdam(self.beta_1, self.beta_2, self.epsilon, weight_decay)
+        return ScaleByStableAdam(**(self.arguments | {"weight_decay": weight_decay}))
 
     def slots(self, variable: Any) -> Sequence[Slot]:
         return [Slot("momentum"), Slot("velocity")]
@@ -64,7 +69,7 @@ class ScaleByStableAdam(Transform):
             "weight_2": (1 - self.beta_2) / one_minus_power(self.beta_2, t),
             "epsilon": self.epsilon,
             "least_velocity": self.epsilon**2,
-            "weight_decay": self.weight_decay or 0.0,
+            "weight_decay": 0.0 if self.weight_decay is None else self.weight_decay,
         }
 
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:

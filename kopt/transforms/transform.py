@@ -5,10 +5,13 @@ reader. The driver (`kopt.optimizers.ComposedOptimizer`) owns variables, steps a
 """
 
 import abc
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from kopt._core.configured import Configured
+from keras import ops
+
+from kopt._core.configured import Configured, Schedule
 
 Tensor = Any
 State = dict[str, Tensor]
@@ -49,6 +52,8 @@ class Transform(Configured, abc.ABC):
         guards: Whether `shared` returns a scalar `"is_sound"`: where it is 0, the whole step is left out, and nothing
             is kept of it but the transform's own state and slots. Needs an own slot `"skipped_steps"`, whose number the
             count t of steps is lower by.
+        monitor: Name of the metric that `told` is given when an epoch ends; empty for none. Needs an own slot
+            `"reports"` that counts them.
     """
 
     elementwise: bool = True
@@ -60,10 +65,27 @@ class Transform(Configured, abc.ABC):
     sees_gradient: bool = False
     averages: bool = False
     guards: bool = False
+    monitor: str = ""
 
     def slots(self, variable: Any) -> Sequence[Slot]:
         """Returns the state to keep for `variable`, which has `shape`, `dtype` and `path`."""
         return ()
+
+    def at(self, t: Tensor) -> "Transform":
+        """Returns the transform as it is at a step: with the numbers that its schedules give then.
+
+        Args:
+            t: As in `scalars`; schedules are given t - 1, the steps taken before.
+        """
+        if not self.scheduled:
+            return self
+        now = copy.copy(self)
+        now.__dict__.update({name: ops.cast(schedule(t - 1), "float32") for name, schedule in self.scheduled.items()})
+        return now
+
+    def schedules(self) -> dict[str, Schedule]:
+        """Returns the schedules that arguments follow, of transforms inside this one too, by the argument's name."""
+        return dict(self.scheduled)
 
     def decide(self, variables: Sequence[Any]) -> Sequence[float] | None:
         """Returns a number for each variable, for slots that start as `"decided"`; None for none.
@@ -96,6 +118,10 @@ class Transform(Configured, abc.ABC):
         transforms is multiplied by it, weight decay in front of the rate included.
         """
         return {}, own
+
+    def told(self, own: Mapping[str, float], value: float) -> dict[str, float]:
+        """Returns the new own state, on the host, when `monitor` has the given value."""
+        return dict(own)
 
     @abc.abstractmethod
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:

@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import State, Tensor, Transform
 
 
@@ -41,12 +41,13 @@ class TrustRatio(Transform):
     """
 
     elementwise = False
+    schedulable = ("trust_coefficient", "epsilon", "weight_decay")
 
     def __init__(
         self,
-        trust_coefficient: float = 1.0,
-        epsilon: float = 0.0,
-        weight_decay: float | None = 0.0,
+        trust_coefficient: Hyperparameter = 1.0,
+        epsilon: Hyperparameter = 0.0,
+        weight_decay: Hyperparameter | None = 0.0,
         *,
         scale_vectors: bool = True,
     ) -> None:
@@ -60,13 +61,13 @@ class TrustRatio(Transform):
         return self.weight_decay is None
 
     def with_weight_decay(self, weight_decay: float) -> "TrustRatio":
-        return TrustRatio(self.trust_coefficient, self.epsilon, weight_decay, scale_vectors=self.scale_vectors)
+        return TrustRatio(**(self.arguments | {"weight_decay": weight_decay}))
 
     def scalars(self, t: Tensor, learning_rate: Tensor) -> dict[str, Any]:
         return {
             "coefficient": self.trust_coefficient,
             "epsilon": self.epsilon,
-            "weight_decay": self.weight_decay or 0.0,
+            "weight_decay": 0.0 if self.weight_decay is None else self.weight_decay,
         }
 
     def update(self, u: Tensor, x: Tensor, slots: State, h: State) -> tuple[Tensor, State]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
 
@@ -32,7 +32,9 @@ class VarianceReduction(Transform):
         https://arxiv.org/abs/1905.10018.
     """
 
-    def __init__(self, gamma: float = 0.025, beta_1: float = 0.95) -> None:
+    schedulable = ("gamma", "beta_1")
+
+    def __init__(self, gamma: Hyperparameter = 0.025, beta_1: Hyperparameter = 0.95) -> None:
         self.gamma = checks.non_negative("gamma", gamma)
         self.beta_1 = checks.fraction("beta_1", beta_1)
 

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from kopt._core import checks
-from kopt._core.configured import register
+from kopt._core.configured import Hyperparameter, register
 from kopt.transforms.moments import moment_scalars
 from kopt.transforms.transform import Slot, State, Tensor, Transform
 
@@ -38,11 +38,13 @@ class ScaleByYogi(Transform):
         https://papers.nips.cc/paper/8186-adaptive-methods-for-nonconvex-optimization.
     """
 
+    schedulable = ("beta_1", "beta_2", "epsilon")
+
     def __init__(
         self,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-3,
+        beta_1: Hyperparameter = 0.9,
+        beta_2: Hyperparameter = 0.999,
+        epsilon: Hyperparameter = 1e-3,
         initial_accumulator_value: float = 1e-6,
     ) -> None:
         self.beta_1 = checks.fraction("beta_1", beta_1)

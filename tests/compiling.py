@@ -1,0 +1,22 @@
+"""Compiles a pure function with the backend's compiler."""
+
+import keras
+
+
+def by_compiler(function, *, xla=True):
+    """Returns the function as the backend's compiler makes it; eager for torch, which `fit` does not compile.
+
+    Args:
+        function: Tensors in, tensors out.
+        xla: Whether TensorFlow compiles it as well, or only makes a graph of it, which is much quicker to make.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.jit(function)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=xla)
+    return function
