@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from console import command_line, parsed, say_where, show
+from console import chosen, command_line, parsed, say_where, show
 from digits import digits, network
 
 BATCH_SIZE = 64
@@ -53,17 +53,6 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parsed(parser, argv, epochs=1)
 
 
-def chosen(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the schedules that were asked for; a wrong name ends the program with a list of the right ones."""
-    everything = gallery(options.learning_rate)
-    names = {name.lower(): name for name in everything}
-    for name in options.only or []:
-        if name.lower() not in names:
-            sys.exit(f"--only must be one of: {', '.join(everything)}. Received: {name}.")
-    wanted = [names[name.lower()] for name in options.only] if options.only else everything
-    return {name: everything[name] for name in wanted}
-
-
 def train(
     schedule: Any, data: tuple[Any, Any, Any, Any], directory: Path, options: argparse.Namespace
 ) -> dict[str, float]:
@@ -93,7 +82,7 @@ def train(
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Draws the schedules, trains with each, prints the table, and returns its figures."""
     options = arguments(argv)
-    schedules = chosen(options)
+    schedules = chosen(options.only, gallery(options.learning_rate))
     data = digits()
     steps = options.epochs * -(-len(data[0]) // BATCH_SIZE)
     run_dir = Path(options.log_dir) / f"schedules-{time.strftime('%Y%m%d-%H%M%S')}"

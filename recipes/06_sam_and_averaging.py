@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from console import command_line, parsed, say_where, show
+from console import chosen, command_line, parsed, say_where, show
 from digits import digits
 
 BATCH_SIZE = 50
@@ -66,8 +66,8 @@ def noisy(data: tuple[Any, Any, Any, Any], options: argparse.Namespace) -> tuple
 
     x, x_val, y, y_val = data
     rng = np.random.default_rng(options.seed)
-    chosen = rng.permutation(len(y))[: options.digits]
-    x, y = x[chosen], y[chosen].copy()
+    rows = rng.permutation(len(y))[: options.digits]
+    x, y = x[rows], y[rows].copy()
     wrong = rng.permutation(len(y))[: round(options.noise * len(y))]
     y[wrong] = (y[wrong] + rng.integers(1, 10, len(wrong))) % 10
     return x, y, x_val, y_val
@@ -115,15 +115,6 @@ def methods(x: Any, steps: int, rate: float) -> dict[str, Callable[[Any], tuple[
         "ASAM": sharp(1.0, adaptive=True),
         "LookSAM": sharp(0.1, every=3),
     }
-
-
-def chosen(names: Sequence[str] | None, everything: dict[str, Any]) -> dict[str, Any]:
-    """Returns the methods that were asked for; a wrong name ends the program with a list of the right ones."""
-    known = {name.lower(): name for name in everything}
-    for name in names or []:
-        if name.lower() not in known:
-            sys.exit(f"--only must be one of: {', '.join(everything)}. Received: {name}.")
-    return {known[name.lower()]: everything[known[name.lower()]] for name in names or everything}
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:

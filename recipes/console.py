@@ -54,6 +54,15 @@ def optimizer_class(name: str, argument: str) -> Any:
     return named[name.lower()]
 
 
+def chosen(names: Sequence[str] | None, everything: dict[str, Any]) -> dict[str, Any]:
+    """Returns those that `--only` named, or all; a wrong name ends the program with a list of the right ones."""
+    known = {name.lower(): name for name in everything}
+    for name in names or []:
+        if name.lower() not in known:
+            sys.exit(f"--only must be one of: {', '.join(everything)}. Received: {name}.")
+    return {known[name.lower()]: everything[known[name.lower()]] for name in names or everything}
+
+
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table."""
     from rich.console import Console
