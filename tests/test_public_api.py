@@ -41,6 +41,11 @@ def test_the_readme_lists_exactly_the_public_names():
     assert len(set(listed)) == len(listed)
 
 
+def test_the_readme_lists_every_recipe():
+    listed = re.findall(r"^\| `(\d+_\w+\.py)` \|", (ROOT / "README.md").read_text(), re.M)
+    assert listed == sorted(path.name for path in (ROOT / "recipes").glob("[0-9]*.py"))
+
+
 @pytest.mark.parametrize("path", NAMES)
 def test_every_public_name_is_documented(path):
     thing = public(path)
