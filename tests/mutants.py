@@ -310,7 +310,9 @@ def full_trial(path: str) -> bool:
 
     name = module_of(path).__name__
     kinds = [case.kind.__name__ for case in catalog.TRANSFORMS if case.kind.__module__ == name]
-    extra = sorted(str(p) for p in (ROOT / "tests").glob("test_transforms_*.py"))
+    about = {"transform": "test_scheduled.py"}  # Others have a file of their name, if any.
+    own = ROOT / "tests" / about.get(pathlib.Path(path).stem, f"test_{pathlib.Path(path).stem}.py")
+    extra = [str(own)] * own.exists() + sorted(str(p) for p in (ROOT / "tests").glob("test_transforms_*.py"))
     arguments = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         if path.startswith("kopt/schedules/"):
