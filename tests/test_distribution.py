@@ -4,7 +4,7 @@ import devices
 import keras
 import numpy as np
 import pytest
-from catalog import CASES
+from catalog import CASES as ALL
 
 from kopt import optimizers
 from kopt.callbacks import AveragedWeights
@@ -14,6 +14,7 @@ from kopt.testing.training_checks import Numbers, compiled
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="MirroredStrategy is TensorFlow's")
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="keras.distribution runs on JAX")
 
+CASES = [case for case in ALL if not case.parity_only]
 FEATURES = {
     "plain": {},
     "clipnorm": {"clipnorm": 0.5},

@@ -137,7 +137,12 @@ ROWS = [
         epochs=(4,),
         fast=True,
     ),
-    Training("kopt-accumulation", kopt_optimizer("Adam", gradient_accumulation_steps=2, clipnorm=0.1), epochs=(4,)),
+    Training(
+        "kopt-accumulation",
+        kopt_optimizer("Adam", gradient_accumulation_steps=2, clipnorm=0.1),
+        epochs=(4,),
+        fast=True,
+    ),
     Training("clipnorm", keras_optimizer("SGD", clipnorm=0.1)),
     Training("clipvalue", keras_optimizer("Adam", clipvalue=0.01)),
     Training("global-clipnorm", keras_optimizer("Adam", global_clipnorm=0.1)),
