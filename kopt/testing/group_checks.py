@@ -80,8 +80,7 @@ class GroupChecks:
         settings: dict[str, Any] = {"learning_rate": 0.1, "weight_decay": 0.2, "clipnorm": 0.5}
         grouped = problems.walk(make(**settings, groups=[Group("bias$", transforms=[Momentum(0.5)])]))
         around = make(**settings)._assignment  # Wrappers of its own stand around the group's chain too.
-        wrappers = {"before": around.before, "after": around.after}
-        own = problems.walk(Composed([Momentum(0.5)], **settings, **wrappers))
+        own = problems.walk(Composed([Momentum(0.5)], **settings, before=around.before, after=around.after))
         problems.assert_close(_only(grouped, BIASES), _only(own, BIASES))
         self._compare(_only(grouped, KERNELS), _only(problems.walk(make(**settings)), KERNELS))
 
