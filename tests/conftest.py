@@ -11,8 +11,14 @@ if os.environ["KERAS_BACKEND"] == "jax":
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=2".strip()
 
+import itertools  # noqa: E402
+from pathlib import Path  # noqa: E402
+
 import keras  # noqa: E402
 import pytest  # noqa: E402
+
+MAPPINGS = 30_000  # Linux allows a process 65,530.
+tests_run = itertools.count(1)
 
 
 def _limit_tensorflow() -> None:
@@ -41,6 +47,18 @@ def fresh_keras():
     yield
     assert keras.config.floatx() == "float32", "A test must put floatx back."
     assert keras.config.dtype_policy().name == "float32", "A test must put the dtype policy back."
+
+
+@pytest.fixture(autouse=True, scope="class")
+def few_programs():
+    """Throws JAX's compiled programs away when there are many: each keeps several mappings of memory for good."""
+    yield
+    maps = Path("/proc/self/maps")
+    if keras.backend.backend() == "jax" and next(tests_run) % 5 == 0 and maps.exists():
+        import jax
+
+        if maps.read_bytes().count(b"\n") > MAPPINGS:
+            jax.clear_caches()
 
 
 def pytest_report_header() -> str:
