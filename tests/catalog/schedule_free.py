@@ -14,6 +14,9 @@ ADAMW_ORACLES = {"optax": oracles.optax_schedule_free_adamw, "torch": oracles.to
 # What is kept for all variables together: the sum of weights, and the largest rate. For each: whether it is averaged.
 OWN_STATE = 2
 
+SECANT = 1e-4
+"""A secant divides by the difference of two gradients, of which their rounding errors are a large part."""
+
 CASES: list[Case] = [
     Case(
         optimizers.ScheduleFreeSGD,
@@ -88,6 +91,7 @@ CASES: list[Case] = [
         reference.LBFGS,
         {"torch": oracles.torch_lbfgs},
         supports=frozenset({"fixed_point", "sparse"}),
+        rounding=SECANT,
         state=tensors(2 * 4 + 3),
         own_state=7 + 2 * 4**2,
     ),
@@ -98,6 +102,7 @@ CASES: list[Case] = [
         reference.LBFGS,
         {"torch": oracles.torch_lbfgs},
         supports=frozenset({"fixed_point", "sparse"}),
+        rounding=SECANT,
         state=tensors(2 * 2 + 3),
         own_state=7 + 2 * 2**2,
         shapes={"kernel": (40, 12), "bias": (5,)},
