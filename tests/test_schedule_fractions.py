@@ -107,6 +107,7 @@ def test_a_callback_tells_the_run(family, accumulation, callback):
 
 CALLBACKS = {
     "AveragedWeights": lambda directory: kopt.callbacks.AveragedWeights(),
+    "Report": lambda directory: kopt.callbacks.Report(),
     "TensorBoard": lambda directory: kopt.callbacks.TensorBoard(directory, gradients=0),
 }
 

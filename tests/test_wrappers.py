@@ -45,6 +45,7 @@ def make(wrapper, name):
     return OPTIMIZERS[name](**{"before" if wrapper in IN_FRONT else "after": [WRAPPERS[wrapper]()]})
 
 
+@pytest.mark.filterwarnings("ignore:`ReduceOnPlateau` was never told")
 @pytest.mark.parametrize(("wrapper", "name"), ROWS)
 def test_a_wrapped_optimizer_trains_and_goes_on_after_loading(wrapper, name, tmp_path):
     model = compiled(problems.sequential(), make(wrapper, name))

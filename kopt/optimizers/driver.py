@@ -208,10 +208,8 @@ class ComposedOptimizer(Configured, Adapter):
         """
         if not self.is_exchangeable:
             return
-        if replaced is None:
-            exchange(self._plan, self._trainable_variables, self.slot_variables, to_average=False)
-        else:
-            restore(self._plan, self._trainable_variables, self.slot_variables, replaced)
+        place = (self._plan, self._trainable_variables, self.slot_variables)
+        restore(*place, replaced) if replaced else exchange(*place, to_average=False)
 
     @property
     def is_exchangeable(self) -> bool:
