@@ -148,9 +148,9 @@ def test_the_state_is_read_in_the_thread_that_trains(tmp_path):
     class Watched(optimizers.ScheduleFreeAdamW):
         threads: ClassVar[set] = set()
 
-        def stop_if_stuck(self):
+        def look_back(self):
             self.threads.add(threading.current_thread())
-            super().stop_if_stuck()
+            super().look_back()
 
     model = compiled(problems.sequential(), Watched(0.05, before=[transforms.SkipNonFinite(3)]))
     for callback in (callbacks.TensorBoard(str(tmp_path)), callbacks.AveragedWeights()):

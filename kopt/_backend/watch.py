@@ -43,6 +43,12 @@ def innermost(optimizer: Any) -> Any:
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def inner_optimizers(optimizer: Any) -> list[Any]:
+    """Returns the optimizers of a `MultiOptimizer`, or the innermost optimizer alone."""
+    inner = innermost(optimizer)
+    return list(getattr(inner, "optimizers", [inner]))
+
+
 def parts(optimizer: Any, variables: Sequence[Any]) -> list[tuple[Any, list[int]]]:
     """Returns the optimizers that update the variables, each with the positions of its own."""
     inner = innermost(optimizer)
@@ -211,10 +217,9 @@ def owned_schedules(optimizer: Any) -> list[tuple[Any, int]]:
 
     Keras shows its schedules the batches, also where it accumulates several into one step.
     """
-    inner = innermost(optimizer)
     return [
         (schedule, accumulation(part) if isinstance(part, DrivenOptimizer) else 1)
-        for part in getattr(inner, "optimizers", [inner])
+        for part in inner_optimizers(optimizer)
         for schedule in (part._learning_rate, *getattr(part, "hyperparameter_schedules", {}).values())
         if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
     ]

@@ -121,7 +121,9 @@ def _with_numbers(
     if names:
         made.__dict__["_scheduled"] = {name: bound.arguments[name] for name in names}
     for step in reversed(PROBED) if names else ():
-        bound.arguments.update({name: _number_at(made, name, step, init) for name in names})
+        bound.arguments.update(
+            {name: _number_at(made.scheduled[name], step, bound.signature.parameters[name].default) for name in names}
+        )
         try:
             init(*bound.args, **bound.kwargs)
         except ValueError as error:
@@ -129,10 +131,9 @@ def _with_numbers(
     return bound.args[1:], bound.kwargs
 
 
-def _number_at(made: Configured, name: str, step: int, init: Callable[..., None]) -> float:
-    schedule = made.scheduled[name]
-    waiting = getattr(schedule, "waits_for_length", False)  # The default stands in until the run's length is known.
-    if waiting:
-        return inspect.signature(init).parameters[name].default
+def _number_at(schedule: Schedule, step: int, default: float) -> float:
+    """Returns what a schedule gives; the argument's default stands in until the length of the run is known."""
+    if getattr(schedule, "waits_for_length", False):
+        return default
     with adapter_module.outside_traces():  # Keras may build an optimizer inside a step that it compiles.
         return float(ops.convert_to_numpy(schedule(step)))

@@ -151,7 +151,7 @@ class AveragedWeights(keras.callbacks.Callback):
 
     def _optimizers(self) -> list[ComposedOptimizer]:
         outer = watch.innermost(self.model.optimizer)
-        parts = getattr(outer, "optimizers", [outer])
+        parts = watch.inner_optimizers(outer)
         found = [part for part in parts if getattr(part, "averages", False)]
         if parts and not found:  # A `MultiOptimizer` has no parts before it is built.
             raise ValueError(

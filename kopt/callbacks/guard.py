@@ -12,14 +12,13 @@ def stop_if_stuck(model: Any) -> None:
     To be called where a batch begins: Keras may call a callback in a thread of its own where one ends, while the next
     step already consumes the variables on JAX.
     """
-    inner = watch.innermost(model.optimizer)
-    guarded = [part for part in getattr(inner, "optimizers", [inner]) if is_guarded(part)]
+    guarded = [part for part in watch.inner_optimizers(model.optimizer) if is_guarded(part)]
     if not guarded:
         return
     if hasattr(model, "jax_state_sync"):  # The step's numbers are not in the variables yet.
         model.jax_state_sync()
     for part in guarded:
-        part.stop_if_stuck()
+        part.look_back()
 
 
 def is_guarded(optimizer: Any) -> bool:

@@ -42,8 +42,7 @@ def tell_metrics(model: Any, logs: Mapping[str, float] | None) -> None:
     A metric that the epoch did not give, as without validation, is warned about.
     """
     logs = logs or {}
-    inner = watch.innermost(model.optimizer)
-    for part in getattr(inner, "optimizers", [inner]):
+    for part in watch.inner_optimizers(model.optimizer):
         if not isinstance(part, ComposedOptimizer) or not part.listens_to:
             continue
         missing = sorted(part.listens_to - logs.keys())

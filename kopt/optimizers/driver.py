@@ -208,8 +208,10 @@ class ComposedOptimizer(Configured, Adapter):
         """
         if not self.is_exchangeable:
             return
-        place = (self._plan, self._trainable_variables, self.slot_variables)
-        restore(*place, replaced) if replaced else exchange(*place, to_average=False)
+        if replaced is None:
+            exchange(self._plan, self._trainable_variables, self.slot_variables, to_average=False)
+        else:
+            restore(self._plan, self._trainable_variables, self.slot_variables, replaced)
 
     @property
     def is_exchangeable(self) -> bool:
@@ -221,14 +223,11 @@ class ComposedOptimizer(Configured, Adapter):
         super().finalize_variable_values(var_list)
         if not self.use_ema:  # Keras has just put its own average there.
             self.to_average()
-        self.stop_if_stuck()
+        self.look_back()
         if self.built:
             reporting.warn_if_untold(self._plan, self.slot_variables)
 
     def look_back(self) -> None:
-        self.stop_if_stuck()
-
-    def stop_if_stuck(self) -> None:
         """Raises `FloatingPointError` if steps are left out again and again: see `SkipNonFinite`."""
         if self.built and self._plan.guards:
             stop_if_stuck(self._plan, self._trainable_variables, self.slot_variables, self.iterations)

@@ -19,14 +19,11 @@ def stop_if_stuck(plan: Plan, variables: Sequence[Any], slots: Sequence[Any], it
         iterations: Optimizer steps that were tried.
     """
     for k in plan.guards:
-        state = {
-            (key.variable, key.slot.name): slot for key, slot in zip(plan.layout, slots, strict=True) if key.stage == k
-        }
-        skipped = int(ops.convert_to_numpy(state[None, "skipped_in_a_row"]))
+        skipped = int(ops.convert_to_numpy(plan.state(k, None, slots)["skipped_in_a_row"]))
         transform: Any = plan.stages[k].transform
         if skipped < transform.patience:
             continue
-        bad = [i for i in plan.stages[k].members if float(ops.convert_to_numpy(state[i, "is_bad"]))]
+        bad = [i for i in plan.stages[k].members if float(ops.convert_to_numpy(plan.state(k, i, slots)["is_bad"]))]
         names = [path_of(variables[i]) for i in bad]
         others = f" and {len(names) - 1} other variables" if len(names) > 1 else ""
         raise FloatingPointError(

@@ -111,7 +111,7 @@ class Plan:
         """
         active = [i for i in gradients if i in self.factors]
         for k in self.guards:
-            t = t - self._state(k, None, slots)["skipped_steps"]
+            t = t - self.state(k, None, slots)["skipped_steps"]
         updates = {i: ops.cast(gradients[i], self.dtypes[i]) for i in active}
         new_slots = self._started(params, slots, t)
         values = self._in_training({i: ops.cast(params[i], self.dtypes[i]) for i in active}, new_slots)
@@ -188,7 +188,7 @@ class Plan:
         gradients: Tensors,
     ) -> State:
         stage = self.stages[k]
-        states = {i: self._state(k, i, slots) for i in members}
+        states = {i: self.state(k, i, slots) for i in members}
         if stage.transform.sees_gradient:
             states = {i: state | {"gradient": gradients[i]} for i, state in states.items()}
         lanes = rates.lanes(members)
@@ -200,7 +200,7 @@ class Plan:
                 [updates[i] for i in members],
                 [values[i] for i in members],
                 [states[i] for i in members],
-                self._state(k, None, slots),
+                self.state(k, None, slots),
                 _tensors(transform.scalars(t, rates.base)),
             )
             self._store(k, None, own, slots)
@@ -273,7 +273,7 @@ class Plan:
         return {i: ops.cast(values[i], params[i].dtype) for i in values}, new_slots
 
     def _exchanged(self, k: int, i: int, value: Tensor, slots: list[Tensor], *, to_average: bool) -> Tensor:
-        transform, state = self.stages[k].transform, self._state(k, i, slots)
+        transform, state = self.stages[k].transform, self.state(k, i, slots)
         flag = state.pop(AVERAGED.name)
         one = ops.ones((), "float32")
         h = {name: ops.cast(x, self.dtypes[i]) for name, x in _tensors(transform.scalars(one, one)).items()}
@@ -285,7 +285,8 @@ class Plan:
         self._store(k, i, new | {AVERAGED.name: ops.full_like(flag, 1.0 if to_average else 0.0)}, slots)
         return ops.where(is_due, new_value, value)
 
-    def _state(self, k: int, i: int | None, slots: Sequence[Tensor]) -> State:
+    def state(self, k: int, i: int | None, slots: Sequence[Tensor]) -> State:
+        """Returns by name, of all the state, what stage k keeps for variable i; for None, what it keeps once."""
         return {self.layout[position].slot.name: slots[position] for position in self.positions.get((k, i), ())}
 
     def _store(self, k: int, i: int | None, state: State, slots: list[Tensor]) -> None:

@@ -39,7 +39,7 @@ def told(plan: Plan, slots: Sequence[Any], metrics: Mapping[str, float]) -> list
             waiting = type(transform).__name__
             raise checks.fail("metrics", f"a dict with `{transform.monitor}` for `{waiting}`", sorted(metrics))
         value = float(np.float32(metrics[transform.monitor]))  # as the best one so far is kept
-        own = _own(plan, slots, k)
+        own = plan.state(k, None, slots)
         new = transform.told({name: float(ops.convert_to_numpy(slot)) for name, slot in own.items()}, value)
         writes += [(own[name], ops.convert_to_tensor(number, "float32")) for name, number in new.items()]
     return writes
@@ -48,17 +48,9 @@ def told(plan: Plan, slots: Sequence[Any], metrics: Mapping[str, float]) -> list
 def warn_if_untold(plan: Plan, slots: Sequence[Any]) -> None:
     """Warns about transforms that no one has told anything, when training ends."""
     for k, transform in listeners(plan).items():
-        if not float(ops.convert_to_numpy(_own(plan, slots, k)["reports"])):
+        if not float(ops.convert_to_numpy(plan.state(k, None, slots)["reports"])):
             warnings.warn(
                 f"`{type(transform).__name__}` was never told `{transform.monitor}`, so it did nothing. Give `fit` one "
                 "of kopt's callbacks, such as `kopt.callbacks.Report()`, or call `optimizer.report(metrics)`.",
                 stacklevel=2,
             )
-
-
-def _own(plan: Plan, slots: Sequence[Any], k: int) -> dict[str, Any]:
-    return {
-        key.slot.name: slot
-        for key, slot in zip(plan.layout, slots, strict=True)
-        if key.stage == k and key.variable is None
-    }
