@@ -1,23 +1,20 @@
 """TensorBoard logging of gradients, updates, learning rates and losses beside Keras' own scalars."""
 
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from kopt._backend import adapter_module, watch
+from kopt._backend import watch
 from kopt._core import checks
 from kopt.callbacks.guard import stop_if_stuck
-from kopt.callbacks.instrument import Instrument, is_armed, unsupported
+from kopt.callbacks.observer import Observer
 from kopt.callbacks.report import tell_metrics
 from kopt.callbacks.run_length import tell_run_length
 from kopt.callbacks.statistics import BUCKET_EDGES
 from kopt.callbacks.writer import EventWriter, Summaries, check_directory, histogram_value
 from kopt.schedules import Warmup
-
-_log = logging.getLogger(__name__)
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
@@ -111,11 +108,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         # Keras may run `on_train_batch_end` in threads when it has nothing to do there, which keeps JAX asynchronous.
         self.async_safe = update_freq == "epoch" and not (write_steps_per_second or profile_batch)
         self._summary_module = Summaries()
+        self._observer = Observer(self._deliver, self.gradients, histograms=self.gradient_histograms)
         self.latest: dict[str, float] = {}
-        self._instrument: Instrument | None = None
-        self._batches_before_epoch = 0
-        self._steps_passed = 0
-        self._function_is_old = False
 
     def _configure_embeddings(self) -> None:
         if "://" not in self.log_dir:
@@ -126,40 +120,24 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def set_model(self, model: Any) -> None:
         self._close_writers()  # A fit that ended by an exception left them open.
         super().set_model(model)
-        # `fit` comes here before it makes the train function of a newly compiled model.
-        self._function_is_old = model.train_function is not None
+        self._observer.set_model(model)
 
     def on_train_begin(self, logs: Any = None) -> None:
         tell_run_length(self._model, self.params)
         super().on_train_begin(logs)
-        if self._instrument is not None:
-            self._instrument.disarm()  # A fit that ended by an exception may have left it armed.
         self._global_train_batch = watch.micro_steps(self._model.optimizer)
-        self._steps_passed = self._steps_done()
         self._warn_of_long_warmup()
-        reason = unsupported(self._model) if self.gradients else None
-        if reason is not None:
-            self._give_up(reason)
+        self._observer.begin(self.params)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_begin(epoch, logs)
-        self._batches_before_epoch = watch.micro_steps(self._model.optimizer)
-        self._steps_passed = min(self._steps_passed, self._steps_done())
+        self._observer.begin_epoch()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         super().on_train_batch_begin(batch, logs)
-        self._write_gradients()
+        self._observer.collect()
         stop_if_stuck(self._model)
-        if self.gradients and self._is_due(batch):
-            if is_armed(self._model):
-                self._give_up("another kopt TensorBoard callback of this fit logs them.")
-                return
-            if self._instrument is None or not self._instrument.fits(self._model):
-                if self._function_is_old and adapter_module.has_stale_trace(self._model):
-                    self._give_up("`trainable` has changed, and the model was not compiled after that.")
-                    return
-                self._instrument = Instrument(self._model, histograms=self.gradient_histograms)
-            self._instrument.arm()
+        self._observer.begin_batch(batch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if not self.async_safe:
@@ -167,50 +145,18 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         tell_metrics(self._model, logs)
-        self._write_gradients()
+        self._observer.collect()
         super().on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs: Any = None) -> None:
-        if self._instrument is not None:
-            self._instrument.disarm()
-        self._write_gradients()
+        self._observer.finish()
         super().on_train_end(logs)
 
-    def _steps_done(self) -> int:
-        optimizer = self._model.optimizer
-        return 0 if optimizer is None else watch.micro_steps(optimizer) // watch.accumulation(optimizer)
-
-    def _is_due(self, batch: int) -> bool:
-        """Returns whether the call that begins at `batch` ends with an optimizer step, and it or one since is due."""
-        batches, left = self._model.steps_per_execution, (self.params or {}).get("steps")
-        if left:
-            batches = min(batches, left - batch)
-        done = self._batches_before_epoch + batch + batches
-        step, rest = divmod(done, watch.accumulation(self._model.optimizer))
-        if rest:
-            return False
-        first, self._steps_passed = self._steps_passed + 1, step
-        return any(step == 1 or step % self.gradients == 0 for step in range(first, step + 1))
-
-    def _write_gradients(self) -> None:
-        if self._instrument is None:
-            return
-        seen = self._instrument.take()
-        if seen is None:
-            if self._instrument.is_blind and self.gradients:
-                self._give_up("the model's `train_step` does not call its `optimizer`.")
-            return
-        scalars, counts = seen
-        step = int(scalars.pop("step"))
+    def _deliver(self, step: int, scalars: dict[str, float], counts: dict[str, np.ndarray]) -> None:
         self.latest = scalars
         writer: EventWriter = self._train_writer
         writer.add_scalars(scalars, step)
-        values = [histogram_value(f"gradients/{path}", BUCKET_EDGES, found) for path, found in counts.items()]
-        writer.add(values, step)
-
-    def _give_up(self, reason: str) -> None:
-        warnings.warn(f"Gradients are not logged: {reason} Training goes on.", stacklevel=2)
-        self.gradients = 0
+        writer.add([histogram_value(f"gradients/{path}", BUCKET_EDGES, found) for path, found in counts.items()], step)
 
     def _warn_of_long_warmup(self) -> None:
         schedule = getattr(watch.innermost(self._model.optimizer), "_learning_rate", None)
