@@ -112,6 +112,7 @@ def scalars(step: Seen) -> dict[str, float]:
         "loss/regularization": step.penalty,
         "gradients/global_norm": global_norm(step.gradients),
         "gradients/global_norm_clipped": global_norm(step.clipped),
+        "updates/global_norm": global_norm(step.updates),
         "gradients/zero_fraction": zeros.sum() / sizes.sum(),
         "gradients/nonfinite_fraction": 0.0,
     }

@@ -19,6 +19,7 @@ INTERVAL, BATCH, BATCHES = 3, 4, 4
 SCALARS = {
     "gradients/global_norm",
     "gradients/global_norm_clipped",
+    "updates/global_norm",
     "gradients/zero_fraction",
     "gradients/nonfinite_fraction",
     "learning_rate",

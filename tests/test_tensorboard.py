@@ -14,7 +14,7 @@ import pytest
 import trainings
 
 from kopt import callbacks, optimizers, schedules
-from kopt.callbacks import instrument
+from kopt._backend import watch as instrument
 
 GOLDEN = Path(__file__).parent / "golden" / "tensorboard_tags.json"
 

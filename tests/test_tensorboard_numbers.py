@@ -10,7 +10,7 @@ import pytest
 import trainings
 
 from kopt import callbacks, optimizers, transforms
-from kopt.callbacks.statistics import BUCKET_EDGES, bucket_counts
+from kopt.monitoring.buckets import BUCKET_EDGES, bucket_counts
 
 EPOCHS = 3
 

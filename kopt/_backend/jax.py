@@ -1,6 +1,7 @@
 """JAX: slots share the layout of their variable, so that sharded weights have sharded state."""
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,10 @@ except ImportError:  # older versions of JAX
     from jax.core import get_opaque_trace_state
 
 from kopt._backend import watch
+from kopt._backend.ascent.trainer import TwoGradientModel
 from kopt._backend.driven import DrivenOptimizer, filled_with
+
+_CARRIED = "kopt_notes"
 
 
 class Adapter(DrivenOptimizer):
@@ -49,6 +53,89 @@ def outputs_of(result: Any) -> tuple[Any, Callable[[Any], Any]]:
     """Splits what a train function returned into its logs and a way to put other logs in their place."""
     logs, state = result
     return logs, lambda new: (new, state)
+
+
+def values_at(model: Any, arguments: Sequence[Any]) -> tuple[list[Any], list[Any]]:  # noqa: ARG001
+    """Returns the values of the trainable and of the other variables, where a train step with `arguments` begins."""
+    return list(arguments[0][0]), list(arguments[0][1])
+
+
+def timed(arguments: Sequence[Any]) -> tuple[Sequence[Any], Callable[[Any], float | None]]:
+    """Returns the arguments of a train function, and what then says how long it waited for data inside the call.
+
+    That function gets what `arrival` kept; it returns seconds, or None if nobody knows.
+    """
+    state, iterator = arguments
+    waiting = _Waiting(iterator)
+    return (state, waiting), lambda _: waiting.seconds
+
+
+class _Waiting:
+    """An iterator that knows how long it was waited for."""
+
+    def __init__(self, iterator: Any) -> None:
+        self._iterator = iterator
+        self.seconds = 0.0
+
+    def __iter__(self) -> "_Waiting":
+        return self
+
+    def __next__(self) -> Any:
+        started = time.perf_counter()
+        try:
+            return next(self._iterator)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+
+def arrival(model: Any, leaves: Sequence[Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Returns what to keep of a step, under `arrived`, that tells when its data had arrived."""
+    return {}
+
+
+def device_memory() -> dict[str, int]:
+    """Returns bytes in use on the device, and their peak, as far as known."""
+    found = jax.local_devices()[0].memory_stats() or {}
+    names = {"device": "bytes_in_use", "device_peak": "peak_bytes_in_use"}
+    return {name: found[key] for name, key in names.items() if key in found}
+
+
+def replicas_of(model: Any) -> int:  # noqa: ARG001
+    """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
+    return 1
+
+
+def carrying(model: Any, notes: Callable[[], Any]) -> list[tuple[Any, str, Callable[..., Any]]]:
+    """Returns what to put in front of the model's methods, so that what is noted inside JAX' gradient leaves it.
+
+    The notes travel beside the predictions, which Keras' train step takes out of the gradient and hands to
+    `compute_metrics`. A train step of the user's own may do something else with them, and stays as it is.
+    """
+    kind = type(model)
+    is_known = kind.train_step is keras.Model.train_step or isinstance(model, TwoGradientModel)
+    if not is_known or kind.compute_loss_and_updates is not keras.Model.compute_loss_and_updates:
+        return []
+    differentiated, measured = model.compute_loss_and_updates, model.compute_metrics
+
+    def compute_loss_and_updates(*args: Any, **kwargs: Any) -> Any:
+        notes().enter()
+        loss, (unscaled, y_pred, non_trainable, metrics) = differentiated(*args, **kwargs)
+        tags, values = notes().leave()
+        travelling.append(tags)
+        return loss, (unscaled, {_CARRIED: values, "y_pred": y_pred}, non_trainable, metrics)
+
+    def compute_metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        if isinstance(y_pred, dict) and _CARRIED in y_pred:
+            for tag, value in zip(travelling[-1], y_pred[_CARRIED], strict=True):
+                notes().note(tag, value)
+            y_pred = y_pred["y_pred"]
+        return measured(x, y, y_pred, sample_weight)
+
+    travelling: list[list[Any]] = []
+    return [
+        (model, "compute_loss_and_updates", compute_loss_and_updates),
+        (model, "compute_metrics", compute_metrics),
+    ]
 
 
 def has_stale_trace(model: Any) -> bool:  # noqa: ARG001

@@ -1,6 +1,7 @@
 """TensorFlow: sparse gradients, reduction over replicas, and writes that `tf.distribute` accepts."""
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -80,6 +81,49 @@ def outputs_of(result: Any) -> tuple[Any, Callable[[Any], Any]]:
     return result, lambda logs: logs
 
 
+def values_at(model: Any, arguments: Sequence[Any]) -> tuple[list[Any], list[Any]]:  # noqa: ARG001
+    """Returns the values of the trainable and of the other variables, where a train step with `arguments` begins."""
+    every = (model.trainable_variables, model.non_trainable_variables)
+    trainable, other = ([tf.identity(tf.convert_to_tensor(_native(v))) for v in variables] for variables in every)
+    return trainable, other
+
+
+def timed(arguments: Sequence[Any]) -> tuple[Sequence[Any], Callable[[Any], float | None]]:
+    """Returns the arguments of a train function, and what then says how long it waited for data inside the call.
+
+    That function gets what `arrival` kept; it returns seconds, or None if nobody knows.
+    """
+    started = time.time()
+    return arguments, lambda arrived: None if arrived is None else max(float(arrived) - started, 0.0)
+
+
+def arrival(model: Any, leaves: Sequence[Any]) -> dict[str, Any]:
+    """Returns what to keep of a step, under `arrived`, that tells when its data had arrived."""
+    if model.jit_compile is True or replicas_of(model) > 1:
+        return {}  # XLA has no clock.
+    with tf.control_dependencies([leaf for leaf in leaves if tf.is_tensor(leaf)]):
+        return {"arrived": tf.timestamp()}
+
+
+def device_memory() -> dict[str, int]:
+    """Returns bytes in use on the device, and their peak, as far as known."""
+    devices = tf.config.list_logical_devices("GPU")
+    if not devices:
+        return {}
+    found = tf.config.experimental.get_memory_info(devices[0].name)
+    return {"device": found["current"], "device_peak": found["peak"]}
+
+
+def replicas_of(model: Any) -> int:
+    """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
+    return model.distribute_strategy.num_replicas_in_sync
+
+
+def carrying(model: Any, notes: Callable[[], Any]) -> list[tuple[Any, str, Callable[..., Any]]]:  # noqa: ARG001
+    """Returns what to put in front of the model's methods, so that what is noted inside a gradient leaves it."""
+    return []
+
+
 def has_stale_trace(model: Any) -> bool:
     """Returns whether a train function made earlier may go on with variables whose `trainable` has changed since."""
     optimizer = watch.innermost(model.optimizer)
@@ -89,7 +133,7 @@ def has_stale_trace(model: Any) -> bool:
 
 def trace() -> Any:
     """Returns what stands for the tracing under way; a tensor made in an inner one must not be used in an outer one."""
-    return None
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
 
 
 def occurrences(indices: Any, size: int) -> Any:

@@ -50,6 +50,43 @@ def outputs_of(result: Any) -> tuple[Any, Callable[[Any], Any]]:
     return result, lambda logs: logs
 
 
+def values_at(model: Any, arguments: Sequence[Any]) -> tuple[list[Any], list[Any]]:  # noqa: ARG001
+    """Returns the values of the trainable and of the other variables, where a train step with `arguments` begins."""
+    every = (model.trainable_variables, model.non_trainable_variables)
+    trainable, other = ([v.value.detach().clone() for v in variables] for variables in every)
+    return trainable, other
+
+
+def timed(arguments: Sequence[Any]) -> tuple[Sequence[Any], Callable[[Any], float | None]]:
+    """Returns the arguments of a train function, and what then says how long it waited for data inside the call.
+
+    That function gets what `arrival` kept; it returns seconds, or None if nobody knows.
+    """
+    return arguments, lambda _: 0.0  # Keras fetches the batch before it calls the callbacks.
+
+
+def arrival(model: Any, leaves: Sequence[Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Returns what to keep of a step, under `arrived`, that tells when its data had arrived."""
+    return {}
+
+
+def device_memory() -> dict[str, int]:
+    """Returns bytes in use on the device, and their peak, as far as known."""
+    if not torch.cuda.is_available():
+        return {}
+    return {"device": torch.cuda.memory_allocated(), "device_peak": torch.cuda.max_memory_allocated()}
+
+
+def replicas_of(model: Any) -> int:  # noqa: ARG001
+    """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
+    return 1
+
+
+def carrying(model: Any, notes: Callable[[], Any]) -> list[tuple[Any, str, Callable[..., Any]]]:  # noqa: ARG001
+    """Returns what to put in front of the model's methods, so that what is noted inside a gradient leaves it."""
+    return []
+
+
 def has_stale_trace(model: Any) -> bool:  # noqa: ARG001
     """Returns whether a train function made earlier may go on with variables whose `trainable` has changed since."""
     return False

@@ -23,6 +23,7 @@ class Step:
         variables: The trainable variables that got a gradient.
         gradients: The gradients that the optimizer acted on: unscaled, averaged over accumulated micro-batches, summed
             over replicas, dense; before clipping.
+        last_gradients: The same of the last micro-batch alone; without accumulation these are `gradients`.
         before: The variables' values before the step.
         after: Their values after it.
         estimates: What the optimizer, or the inner ones, have estimated by themselves, after the step, by tag.
@@ -33,6 +34,7 @@ class Step:
     loss_scale: Any
     variables: list[Any]
     gradients: list[Any]
+    last_gradients: list[Any]
     before: list[Any]
     after: list[Any]
     estimates: dict[str, Any]
@@ -70,15 +72,101 @@ def accumulation(optimizer: Any) -> int:
     return innermost(optimizer).gradient_accumulation_steps or 1
 
 
-def loss_trackers(model: Any) -> list[Any]:
-    """Returns the metrics that are shown the loss of each batch: Keras' own, and those that users call `loss`."""
+def optimizers_of(model: Any) -> dict[str, Any]:
+    """Returns the optimizers that a model holds, by attribute: `optimizer`, and those of a train step of its own."""
+    named = {name.lstrip("_"): value for name, value in vars(model).items() if _is_optimizer(value)}
+    return dict(sorted(named.items(), key=lambda item: item[0] != "optimizer"))
+
+
+def _is_optimizer(value: Any) -> bool:
+    return isinstance(value, keras.optimizers.Optimizer)
+
+
+def leading(optimizers: dict[str, Any]) -> Any:
+    """Returns the optimizer that has taken the most steps; None where there is none."""
+    return max(optimizers.values(), key=micro_steps, default=None)
+
+
+def loss_trackers(model: Any) -> list[tuple[str, Any]]:
+    """Returns the metrics that are shown the loss of each batch, with its tag: Keras' own, and users' called `loss`."""
     trackers = [model._loss_tracker, *(metric for metric in model.metrics if metric.name == "loss")]
+    return [("loss/total", tracker) for tracker in _once_each(trackers)]
+
+
+def _once_each(trackers: Sequence[Any]) -> list[Any]:
     return list({id(tracker): tracker for tracker in trackers if tracker is not None}.values())
+
+
+def output_loss_trackers(model: Any) -> list[tuple[str, Any]]:
+    """Returns the metrics that are shown the losses of single outputs, with tags; none before the loss is built."""
+    found = getattr(model._compile_loss, "metrics", [])
+    return [(f"loss/{metric.name.removesuffix('_loss')}", metric) for metric in found]
+
+
+def unbuilt_loss(model: Any) -> Any:
+    """Returns the compiled loss if its first call will build it; else None."""
+    loss = model._compile_loss
+    return loss if loss is not None and not loss.built else None
 
 
 def flat_layers(model: Any) -> list[Any]:
     """Returns the layers of a model and those inside them, at any depth, each once and always in the same order."""
     return model._flatten_layers(include_self=False)
+
+
+def layers_by_path(model: Any) -> dict[str, Any]:
+    """Returns the layers that hold no other layers, by paths that are unique and leave out the model's own name."""
+    leaves = [layer for layer in flat_layers(model) if not layer._flatten_layers(include_self=False)]
+    return dict(zip(_unique([_path(model, layer) for layer in leaves]), leaves, strict=True))
+
+
+def unique_paths(model: Any, variables: list[Any]) -> list[str]:
+    """Returns the variables' paths without the model's own name, so that the tags of two runs line up."""
+    return _unique([_path(model, variable) for variable in variables])
+
+
+def _path(model: Any, owned: Any) -> str:
+    path = getattr(owned, "path", None) or owned.name
+    return path.removeprefix(f"{model.name}/").replace(":", "_")
+
+
+def _unique(paths: list[str]) -> list[str]:
+    found: list[str] = []
+    for path in paths:
+        found.append(path if path not in found else f"{path}_{len(found)}")
+    return found
+
+
+def takes_training(model: Any) -> bool:
+    """Returns whether the model's `call` has an argument `training`."""
+    return model._call_has_training_arg
+
+
+def clipped(optimizer: Any, step: "Step") -> list[Any]:
+    """Returns the gradients of a step as the optimizer's clipping leaves them, without those of frozen groups."""
+    result: list[Any] = []
+    for part, members in parts(optimizer, step.variables):
+        gradients = [step.gradients[i] for i in members]
+        if hasattr(part, "clipped_gradients"):
+            variables, values = [step.variables[i] for i in members], [step.before[i] for i in members]
+            result += part.clipped_gradients(gradients, variables, values)
+        else:
+            result += clipped_by_keywords(part, gradients)
+    return result
+
+
+def clipped_by_keywords(optimizer: Any, gradients: list[Any]) -> list[Any]:
+    """Returns gradients as Keras' `clipnorm`, `global_clipnorm` and `clipvalue` leave them."""
+    if optimizer.clipnorm:
+        limit = optimizer.clipnorm
+        return [g * (limit / ops.maximum(ops.sqrt(ops.sum(ops.square(g))), limit)) for g in gradients]
+    if optimizer.global_clipnorm:
+        limit = optimizer.global_clipnorm
+        norm = ops.sqrt(ops.sum(ops.stack([ops.sum(ops.square(g)) for g in gradients])))
+        return [g * (limit / ops.maximum(norm, limit)) for g in gradients]
+    if optimizer.clipvalue:
+        return [ops.clip(g, -optimizer.clipvalue, optimizer.clipvalue) for g in gradients]
+    return gradients
 
 
 @contextlib.contextmanager
@@ -136,18 +224,24 @@ def _scalar(value: Any) -> Any:
     return ops.copy(ops.cast(ops.convert_to_tensor(value), "float32"))
 
 
-def effective_gradients(optimizer: Any, gradients: Sequence[Any], indices: Sequence[int]) -> list[Any]:
-    """Returns gradients divided by the loss scale and averaged with what has been accumulated, as float32."""
+def effective_gradients(
+    optimizer: Any, gradients: Sequence[Any], indices: Sequence[int]
+) -> tuple[list[Any], list[Any]]:
+    """Returns gradients divided by the loss scale and averaged with what has been accumulated, as float32.
+
+    Beside them those of the last micro-batch alone.
+    """
     inner = innermost(optimizer)
     scale = loss_scale(optimizer)
     result = [ops.cast(gradient, "float32") for gradient in gradients]
     if scale is not None:
         result = [gradient / scale for gradient in result]
+    last = result
     if inner.gradient_accumulation_steps:
         sums = [ops.convert_to_tensor(inner._accumulated_gradients[i]) for i in indices]
         steps = inner.gradient_accumulation_steps
-        result = [(g + ops.cast(s, "float32")) / steps for g, s in zip(result, sums, strict=True)]
-    return result
+        result = [(g + ops.cast(s, "float32")) / steps for g, s in zip(last, sums, strict=True)]
+    return result, last
 
 
 def watched_apply(
@@ -177,12 +271,12 @@ def watched_apply(
         pairs = [(g, v) for g, v in zip(grads, variables, strict=True) if g is not None]
         kept = [variable for _, variable in pairs]
         indices = [innermost(optimizer)._get_variable_index(variable) for variable in kept]
-        gradients = effective_gradients(optimizer, prepare([g for g, _ in pairs]), indices)
+        gradients, last = effective_gradients(optimizer, prepare([g for g, _ in pairs]), indices)
         before = [copy(variable) for variable in kept]
         number, rates, scale = innermost(optimizer).iterations + 1, current_rates(optimizer), loss_scale(optimizer)
         result = original(grads, trainable_variables)
         after = [copy(variable) for variable in kept]
-        observe(Step(number, rates, scale, kept, gradients, before, after, current_estimates(optimizer)))
+        observe(Step(number, rates, scale, kept, gradients, last, before, after, current_estimates(optimizer)))
         return result
 
     return apply
@@ -197,14 +291,15 @@ def watched_stateless_apply(optimizer: Any, observe: Callable[[Step], None]) -> 
         kept = [i for i, gradient in enumerate(grads) if gradient is not None]
         mapping = list(zip(optimizer.variables, optimizer_variables, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
-            gradients = effective_gradients(optimizer, [grads[i] for i in kept], kept)
+            gradients, last = effective_gradients(optimizer, [grads[i] for i in kept], kept)
             number, rates = innermost(optimizer).iterations + 1, current_rates(optimizer)
             scale = loss_scale(optimizer)
         new_values, new_state = original(optimizer_variables, grads, trainable_variables)
         with keras.StatelessScope(state_mapping=list(zip(optimizer.variables, new_state, strict=True))):
             estimates = current_estimates(optimizer)
         before, after = [trainable_variables[i] for i in kept], [new_values[i] for i in kept]
-        observe(Step(number, rates, scale, [variables[i] for i in kept], gradients, before, after, estimates))
+        chosen = [variables[i] for i in kept]
+        observe(Step(number, rates, scale, chosen, gradients, last, before, after, estimates))
         return new_values, new_state
 
     return stateless_apply

@@ -1,5 +1,6 @@
 """TensorBoard logging of gradients, updates, learning rates and losses beside Keras' own scalars."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import numpy as np
 from kopt._backend import watch
 from kopt._core import checks
 from kopt.callbacks.guard import stop_if_stuck
-from kopt.callbacks.observer import Observer
 from kopt.callbacks.report import tell_metrics
 from kopt.callbacks.run_length import tell_run_length
-from kopt.callbacks.statistics import BUCKET_EDGES
 from kopt.callbacks.writer import EventWriter, Summaries, check_directory, histogram_value
+from kopt.monitoring.buckets import BUCKET_EDGES
+from kopt.monitoring.observer import Observer
+from kopt.monitoring.presets import chosen_quantities
+from kopt.monitoring.quantity import Quantity
+from kopt.monitoring.when import as_when
 from kopt.schedules import Warmup
 
 
@@ -86,6 +90,10 @@ class TensorBoard(keras.callbacks.TensorBoard):
         *,
         gradients: int = 100,
         gradient_histograms: bool = False,
+        monitor: str | Sequence[Quantity] | None = None,
+        every: Callable[[int], bool] | int | None = None,
+        include: str | None = None,
+        exclude: str | None = None,
     ) -> None:
         if update_freq not in ("epoch", "batch"):
             checks.count("update_freq", update_freq, advice='Or "epoch", or "batch".')
@@ -108,7 +116,14 @@ class TensorBoard(keras.callbacks.TensorBoard):
         # Keras may run `on_train_batch_end` in threads when it has nothing to do there, which keeps JAX asynchronous.
         self.async_safe = update_freq == "epoch" and not (write_steps_per_second or profile_batch)
         self._summary_module = Summaries()
-        self._observer = Observer(self._deliver, self.gradients, histograms=self.gradient_histograms)
+        quantities = chosen_quantities(monitor, histograms=gradient_histograms)
+        self._observer = Observer(
+            self._deliver,
+            quantities if self.gradients else [],
+            as_when("every", every or self.gradients or 1),
+            checks.optional(checks.pattern, "include", include),
+            checks.optional(checks.pattern, "exclude", exclude),
+        )
         self.latest: dict[str, float] = {}
 
     def _configure_embeddings(self) -> None:
@@ -140,6 +155,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self._observer.begin_batch(batch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._observer.end_batch()
         if not self.async_safe:
             super().on_train_batch_end(batch, logs)
 
@@ -156,7 +172,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.latest = scalars
         writer: EventWriter = self._train_writer
         writer.add_scalars(scalars, step)
-        writer.add([histogram_value(f"gradients/{path}", BUCKET_EDGES, found) for path, found in counts.items()], step)
+        writer.add([histogram_value(tag, BUCKET_EDGES, found) for tag, found in counts.items()], step)
 
     def _warn_of_long_warmup(self) -> None:
         schedule = getattr(watch.innermost(self._model.optimizer), "_learning_rate", None)

@@ -1,0 +1,43 @@
+"""What to see of a training run, and when: quantities, rules and presets for the callbacks that show them."""
+
+from kopt.monitoring.activations import Activations
+from kopt.monitoring.curvature import HessianEigenvalue, HessianTrace
+from kopt.monitoring.direction import Alpha, Cosines, Distance
+from kopt.monitoring.gradients import GlobalNorms, GradientHistograms, GradientStatistics, Norms
+from kopt.monitoring.noise import NoiseScale
+from kopt.monitoring.presets import business, economy, full
+from kopt.monitoring.quantity import Kept, Quantity, Seen
+from kopt.monitoring.resources import Memory, Throughput
+from kopt.monitoring.run import Losses, Rates
+from kopt.monitoring.trouble import FirstNonFinite
+from kopt.monitoring.when import When, at, every, first, logarithmic
+
+__all__ = [
+    "Activations",
+    "Alpha",
+    "Cosines",
+    "Distance",
+    "FirstNonFinite",
+    "GlobalNorms",
+    "GradientHistograms",
+    "GradientStatistics",
+    "HessianEigenvalue",
+    "HessianTrace",
+    "Kept",
+    "Losses",
+    "Memory",
+    "NoiseScale",
+    "Norms",
+    "Quantity",
+    "Rates",
+    "Seen",
+    "Throughput",
+    "When",
+    "at",
+    "business",
+    "economy",
+    "every",
+    "first",
+    "full",
+    "logarithmic",
+]

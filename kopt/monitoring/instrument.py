@@ -1,0 +1,223 @@
+"""A second train function beside the user's: the same step, with its gradients looked at on the way.
+
+The user's compiled function stays as it is and runs on every step that is not looked at. The others are built by Keras
+itself from the same `train_step`, compiled when first needed, and used for one call at a time: one for each set of
+quantities that fall due together.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kopt._backend import adapter_module, watch
+from kopt.monitoring.batch_loss import BatchLoss, LossFunctions
+from kopt.monitoring.layout import Layout
+from kopt.monitoring.notes import Notes, watch_forward
+from kopt.monitoring.quantity import Kept, Quantity, Seen
+
+Due = tuple[Quantity, ...]
+
+
+@dataclass
+class _Variant:
+    """One instrumented train function, and what was learnt when it was traced."""
+
+    due: Due
+    keeps: frozenset[str]
+    function: Callable[..., Any] | None = None
+    layout: Layout = field(default_factory=Layout)
+    paths: list[str] = field(default_factory=list)
+    chosen: list[int] = field(default_factory=list)
+    structure: Any = None
+    places: list[int] = field(default_factory=list)
+
+
+class Instrument:
+    """The instrumented train functions of one model, and what their last call saw.
+
+    Attributes:
+        is_blind: Whether a call was seen in which no optimizer of the model took a step.
+
+    Args:
+        model: A compiled Keras model whose `train_function` exists.
+        is_chosen: Says of a variable's path whether the user wants to see that variable by itself.
+        accumulation: Batches to an optimizer step.
+    """
+
+    def __init__(self, model: Any, is_chosen: Callable[[str], bool], accumulation: int) -> None:
+        self.model = model
+        self.accumulation = accumulation
+        self.plain = model.train_function
+        self.optimizers = watch.optimizers_of(model)
+        self.is_blind = False
+        self._is_chosen = is_chosen
+        self._step_function: Callable[[Any], Any] = model.train_step
+        self._variants: dict[Due, _Variant] = {}
+        self._armed: _Variant | None = None
+        self._waited = 0.0
+        self._seen: tuple[_Variant, Any, Any, Callable[[Any], float | None]] | None = None
+        self._losses = LossFunctions(model)
+        # Under `tf.distribute` replicas take turns inside one step, each in its own thread.
+        self._replica = threading.local()
+
+    def fits(self, model: Any) -> bool:
+        """Returns whether the model still trains with the function and optimizers that this was made for."""
+        return model.train_function is self.plain and watch.optimizers_of(model) == self.optimizers
+
+    def arm(self, due: Due, waited: float = 0.0) -> None:
+        """Makes the next call of `model.train_function` one that looks at these quantities.
+
+        Args:
+            due: The quantities.
+            waited: Seconds that the step has waited for its data already.
+        """
+        if due not in self._variants:
+            keeps = frozenset(name for quantity in due for name in quantity.keeps(self.accumulation))
+            variant = _Variant(due, keeps)
+            variant.function = self._built(variant)
+            self._variants[due] = variant
+        self._armed, self._waited = self._variants[due], waited
+        self.model.train_function = self._once
+
+    def disarm(self) -> None:
+        """Puts the user's function back, if the armed call never came."""
+        if self.model.train_function == self._once:
+            self.model.train_function = self.plain
+
+    def take(self) -> tuple[Due, dict[str, float], dict[str, np.ndarray], Kept] | None:
+        """Returns what the last instrumented call saw, once; may wait for it: numbers and bucket counts by tag."""
+        seen, self._seen = self._seen, None
+        if seen is None:
+            return None
+        variant, vector, tensors, seconds_in_call = seen
+        if not variant.layout.tags:
+            self.is_blind = True
+            return None
+        numbers, counts = variant.layout.unpack(ops.convert_to_numpy(vector))
+        taken = time.perf_counter()
+        in_call = seconds_in_call(tensors.pop("arrived", None))
+        tensors = {name: list(values) for name, values in tensors.items()}
+        kept = Kept(
+            step=int(numbers.pop("step")),
+            paths=variant.paths,
+            chosen=variant.chosen,
+            tensors=tensors,
+            loss=self._batch_loss(variant, tensors) if "loss" in variant.keeps else None,
+            trained=watch.unique_paths(self.model, list(self.model.trainable_variables)),
+            accumulation=self.accumulation,
+            examples=round(numbers.pop("examples")) * adapter_module.replicas_of(self.model),
+            waited=None if in_call is None else self._waited + in_call,
+            taken=taken,
+        )
+        return variant.due, numbers, counts, kept
+
+    def _once(self, *args: Any) -> Any:
+        self.model.train_function = self.plain
+        variant = self._armed
+        assert variant is not None
+        assert variant.function is not None
+        with self._overridden(variant):
+            args, seconds_in_call = adapter_module.timed(args)
+            outputs, replaced = adapter_module.outputs_of(variant.function(*args))
+        self._seen = variant, outputs["seen"], outputs["kept"], seconds_in_call
+        return replaced(outputs["logs"])
+
+    def _overridden(self, variant: _Variant) -> contextlib.ExitStack:
+        stack = contextlib.ExitStack()
+        overridden = [(self.model, "train_step", lambda *args: self._train_step(variant, *args))]
+        for name, optimizer in self.optimizers.items():
+            see = lambda step, name=name: self._replica.steps.append((name, step))  # noqa: E731
+            overridden.append((optimizer, *adapter_module.watched(optimizer, see)))
+        for owner, name, function in overridden:
+            stack.enter_context(watch.overriding(owner, name, function))
+        watch_forward(stack, self.model, variant.due, lambda: self._replica.notes)
+        return stack
+
+    def _built(self, variant: _Variant) -> Callable[..., Any]:
+        model = self.model
+        if hasattr(model, "jax_state_sync"):
+            # In the middle of an epoch JAX' variables are empty, but Keras reads the sharding of their values here.
+            model.jax_state_sync()
+        try:
+            with watch.overriding(model, "train_step", lambda *args: self._train_step(variant, *args)):
+                model.make_train_function(force=True)
+            return model.train_function
+        finally:
+            model.train_function = self.plain
+
+    def _train_step(self, variant: _Variant, *args: Any) -> Any:
+        replica = self._replica
+        replica.steps, replica.notes = [], Notes()
+        data = args[-1]
+        leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+        kept: dict[str, Any] = adapter_module.arrival(self.model, leaves)
+        if "loss" in variant.keeps:
+            kept["all_before"], kept["state"] = adapter_module.values_at(self.model, args)
+            variant.structure = keras.tree.map_structure(lambda leaf: None if leaf is None else 0, data)
+            kept["leaves"] = leaves
+        logs, replaced = adapter_module.outputs_of(self._step_function(*args))
+        last = dict(replica.steps)  # An optimizer that takes several steps in one call shows the last.
+        numbers, counts = self._numbers(variant, last, replica.notes)
+        if numbers:
+            numbers["examples"] = ops.shape(leaves[0])[0]
+        for name in ("gradients", "last_gradients", "before", "after"):
+            if name in variant.keeps or (name == "after" and "loss" in variant.keeps):
+                kept[name] = [tensor for step in last.values() for tensor in getattr(step, name)]
+        # TensorFlow would make one tensor of a list.
+        kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+        return replaced({"logs": logs, "seen": variant.layout.pack(numbers, counts), "kept": kept})
+
+    def _numbers(self, variant: _Variant, steps: dict[str, watch.Step], notes: Notes) -> Any:
+        if not steps:
+            return {}, {}
+        every = [variable for step in steps.values() for variable in step.variables]
+        variant.paths = watch.unique_paths(self.model, every)
+        variant.chosen = [i for i, path in enumerate(variant.paths) if self._is_chosen(path)]
+        places = {id(variable): i for i, variable in enumerate(self.model.trainable_variables)}
+        variant.places = [places.get(id(variable), -1) for variable in every]
+        numbers: Any = {"step": next(iter(steps.values())).number}
+        counts: dict[str, Any] = {}
+        done = 0
+        for name, step in steps.items():
+            end = done + len(step.variables)
+            paths = variant.paths[done:end]
+            chosen = [i for i, path in enumerate(paths) if self._is_chosen(path)]
+            optimizer = self.optimizers[name]
+            clipped = lambda step=step, optimizer=optimizer: watch.clipped(optimizer, step)  # noqa: E731
+            suffix = f"/{name}" if len(steps) > 1 else ""
+            seen = Seen(step, paths, chosen, clipped, notes.numbers if not done else {}, suffix)
+            for quantity in variant.due:
+                numbers |= quantity.in_step(seen)
+                counts |= quantity.counts_in_step(seen)
+            done = end
+        return numbers, counts
+
+    def _batch_loss(self, variant: _Variant, tensors: dict[str, list[Any]]) -> BatchLoss:
+        after = list(tensors["all_before"])
+        for place, value in zip(variant.places, tensors["after"], strict=True):
+            if place >= 0:
+                after[place] = value
+        return BatchLoss(
+            self._losses, variant.structure, tensors["leaves"], tensors["all_before"], after, tensors["state"]
+        )
+
+
+def is_armed(model: Any) -> bool:
+    """Returns whether the next call of the model's train function is an instrumented one."""
+    return isinstance(getattr(model.train_function, "__self__", None), Instrument)
+
+
+def unsupported(model: Any) -> str | None:
+    """Returns why the model's steps cannot be instrumented, or None."""
+    if not watch.optimizers_of(model):
+        return "the model has no optimizer."
+    if getattr(keras.config, "is_nnx_enabled", lambda: False)():
+        return "Keras' NNX mode calls the class's `train_step`, which cannot be replaced on one model."
+    return None

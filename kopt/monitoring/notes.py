@@ -1,0 +1,105 @@
+"""What is noted on the way through a step: losses and outputs of layers, also from inside JAX' gradient."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from kopt._backend import adapter_module, watch
+from kopt.monitoring.quantity import Numbers, Quantity
+
+
+class Notes:
+    """Numbers of one step, as tensors.
+
+    A tensor of an inner trace must not be used outside: JAX differentiates a function of its own, which carries out
+    what was noted in it beside the loss (`adapter_module.carrying`). What is noted in any other trace, such as that of
+    a loop inside a layer, is dropped.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: Numbers = {}
+        self._outer = adapter_module.trace()
+        self._inner: Any = None
+        self._carried: Numbers = {}
+
+    def note(self, tag: str | tuple[str, ...], value: Any) -> None:
+        """Notes a scalar under its tag, or a vector under its tags."""
+        here = adapter_module.trace()
+        if here == self._outer:
+            self.numbers[tag] = value
+        elif self._inner is not None and here == self._inner:
+            self._carried[tag] = value
+
+    def enter(self) -> None:
+        """Says that the function which is differentiated begins."""
+        self._inner, self._carried = adapter_module.trace(), {}
+
+    def leave(self) -> tuple[list[Any], list[Any]]:
+        """Says that it ends; returns the tags noted in it, and their values."""
+        self._inner = None
+        return list(self._carried), list(self._carried.values())
+
+
+def watch_forward(
+    stack: contextlib.ExitStack, model: Any, quantities: tuple[Quantity, ...], current: Callable[[], Notes]
+) -> None:
+    """Puts watchers in front of the model's methods until the stack is closed.
+
+    Args:
+        stack: Keeps what undoes it.
+        model: A built model.
+        quantities: Those that are due.
+        current: Returns the notes of the step under way.
+    """
+
+    def override(owner: Any, name: str, function: Any) -> None:
+        stack.enter_context(watch.overriding(owner, name, function))
+
+    def watch_trackers(tagged: list[tuple[str, Any]]) -> None:
+        for tag, tracker in tagged:
+            override(tracker, "update_state", _noted_update(tracker, tag, current))
+
+    for owner, name, function in adapter_module.carrying(model, current):
+        override(owner, name, function)
+    watch_trackers(watch.loss_trackers(model))
+    loss = watch.unbuilt_loss(model)
+    if loss is None:
+        watch_trackers(watch.output_loss_trackers(model))
+    else:
+        build = loss.build
+
+        def build_and_watch(*args: Any, **kwargs: Any) -> None:
+            build(*args, **kwargs)
+            watch_trackers(watch.output_loss_trackers(model))
+
+        override(loss, "build", build_and_watch)
+    looking = [quantity for quantity in quantities if quantity.looks_forward]
+    if looking:
+        for path, layer in watch.layers_by_path(model).items():
+            override(layer, "call", _noted_call(layer, path, looking, current))
+
+
+def _noted_update(tracker: Any, tag: str, current: Callable[[], Notes]) -> Callable[..., Any]:
+    original = tracker.update_state
+
+    def update_state(*args: Any, **kwargs: Any) -> Any:
+        value = args[0] if args else kwargs["values"]
+        current().note(tag, ops.stop_gradient(ops.mean(ops.cast(value, "float32"))))
+        return original(*args, **kwargs)
+
+    return update_state
+
+
+def _noted_call(layer: Any, path: str, quantities: list[Quantity], current: Callable[[], Notes]) -> Callable[..., Any]:
+    original = layer.call
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        outputs = original(*args, **kwargs)
+        for quantity in quantities:
+            for tag, value in quantity.in_forward(layer, path, outputs).items():
+                current().note(tag, ops.stop_gradient(value))
+        return outputs
+
+    return call

@@ -1,0 +1,154 @@
+"""Decides at which steps of a `fit` to look at what, arms the instrument there, and delivers what it saw."""
+
+import re
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kopt._backend import adapter_module, watch
+from kopt.monitoring.instrument import Instrument, is_armed, unsupported
+from kopt.monitoring.quantity import HIDDEN, Quantity
+
+Deliver = Callable[[int, dict[str, float], dict[str, np.ndarray]], None]
+
+
+class Observer:
+    """What a callback does with quantities, apart from where the numbers go.
+
+    Args:
+        deliver: Gets the optimizer step, numbers by tag, and bucket counts by tag.
+        quantities: What to look at.
+        every: When to look at those that have no rule of their own.
+        include: Pattern of the paths of variables to see one by one; None for all.
+        exclude: Pattern of those to leave out.
+    """
+
+    def __init__(
+        self,
+        deliver: Deliver,
+        quantities: Sequence[Quantity],
+        every: Callable[[int], bool],
+        include: re.Pattern[str] | None = None,
+        exclude: re.Pattern[str] | None = None,
+    ) -> None:
+        self._deliver = deliver
+        self._rules = [(quantity, quantity.when or every) for quantity in quantities]
+        self._include, self._exclude = include, exclude
+        self._model: Any = None
+        self._instrument: Instrument | None = None
+        self._batches_in_fit: int | None = None
+        self._accumulation = 1
+        self._preparing: set[Quantity] = set()
+        self._batches_before_epoch = 0
+        self._steps_passed = 0
+        self._function_is_old = False
+        self._ended_at: float | None = None
+
+    def set_model(self, model: Any) -> None:
+        """To be called before `fit` makes the train function of a newly compiled model."""
+        self._model = model
+        self._function_is_old = model.train_function is not None
+
+    def begin(self, params: dict[str, Any] | None) -> None:
+        """To be called when `fit` starts, with the callback's parameters."""
+        self._batches_in_fit = (params or {}).get("steps")
+        if self._instrument is not None:
+            self._instrument.disarm()  # A fit that ended by an exception may have left it armed.
+        self._steps_passed = self._steps_done()
+        reason = unsupported(self._model) if self._rules else None
+        if reason is not None:
+            self._give_up(reason)
+        for quantity, _ in list(self._rules):
+            quantity.begin(self._model)
+            reason = quantity.unsupported(self._model)
+            if reason is not None:
+                warnings.warn(f"{type(quantity).__name__} is not measured: {reason} Training goes on.", stacklevel=3)
+                self._rules = [rule for rule in self._rules if rule[0] is not quantity]
+
+    def begin_epoch(self) -> None:
+        """To be called when an epoch begins."""
+        done = self._steps_done()
+        self._steps_passed = min(self._steps_passed, done)
+        for quantity, _ in self._rules:
+            quantity.begin_epoch(done)
+        self._ended_at = None
+
+    def end_batch(self) -> None:
+        """To be called where a batch ends; may be called in another thread."""
+        self._ended_at = time.perf_counter()
+
+    def begin_batch(self, batch: int) -> None:
+        """To be called where a batch begins, after `collect`: arms the instrument if the batch ends in a due step."""
+        due = self._due(batch) if self._rules else ()
+        if not due:
+            return
+        if is_armed(self._model):
+            self._give_up("another kopt callback of this fit looks at them.")
+            return
+        if self._instrument is None or not self._instrument.fits(self._model):
+            if self._function_is_old and adapter_module.has_stale_trace(self._model):
+                self._give_up("`trainable` has changed, and the model was not compiled after that.")
+                return
+            if self._model.train_function is None:  # `train_on_batch` makes it when it is called.
+                self._model.make_train_function()
+            self._instrument = Instrument(self._model, self._is_chosen, self._accumulation)
+        waited = 0.0 if self._ended_at is None else time.perf_counter() - self._ended_at
+        self._instrument.arm(due, waited)
+
+    def collect(self) -> None:
+        """Delivers what the last instrumented step saw, if that has not been done."""
+        if self._instrument is None:
+            return
+        seen = self._instrument.take()
+        if seen is None:
+            if self._instrument.is_blind and self._rules:
+                self._give_up("the model's `train_step` does not call its `optimizer`.")
+            return
+        due, numbers, counts, kept = seen
+        for quantity in due:
+            more = quantity.after_step(numbers, kept)
+            if quantity not in self._preparing:
+                numbers |= more
+        shown = {tag: number for tag, number in numbers.items() if not tag.startswith(HIDDEN)}
+        if shown or counts:
+            self._deliver(kept.step, shown, counts)
+
+    def finish(self) -> None:
+        """To be called when `fit` ends."""
+        if self._instrument is not None:
+            self._instrument.disarm()
+        self.collect()
+
+    def _is_chosen(self, path: str) -> bool:
+        is_included = self._include is None or self._include.search(path) is not None
+        return is_included and (self._exclude is None or self._exclude.search(path) is None)
+
+    def _steps_done(self) -> int:
+        """Returns how many optimizer steps have been taken; asks the variables, which JAX empties inside an epoch."""
+        optimizer = watch.leading(watch.optimizers_of(self._model))
+        if optimizer is None:
+            return 0
+        self._accumulation = watch.accumulation(optimizer)
+        self._batches_before_epoch = watch.micro_steps(optimizer)
+        return self._batches_before_epoch // self._accumulation
+
+    def _due(self, batch: int) -> tuple[Quantity, ...]:
+        """Returns what to look at in the call that begins at `batch`, if it ends with an optimizer step."""
+        batches = self._model.steps_per_execution
+        if self._batches_in_fit:
+            batches = min(batches, self._batches_in_fit - batch)
+        done = self._batches_before_epoch + batch + batches
+        step, rest = divmod(done, self._accumulation)
+        if rest:
+            return ()
+        first, self._steps_passed = self._steps_passed + 1, step
+        due = [quantity for quantity, when in self._rules if any(when(s) for s in range(first, step + 1))]
+        self._preparing = {q for q, when in self._rules if q.pairs and q not in due and when(step + 1)}
+        return (*due, *(quantity for quantity, _ in self._rules if quantity in self._preparing))
+
+    def _give_up(self, reason: str) -> None:
+        warnings.warn(f"Gradients are not logged: {reason} Training goes on.", stacklevel=3)
+        self._rules = []
