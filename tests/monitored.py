@@ -155,8 +155,8 @@ class TrainFunction(keras.callbacks.Callback):
         self.function = self._model.train_function
 
 
-def run(training: Training, log_dir: Path | None = None) -> Run:
-    """Trains, with a monitor if there is a directory for it."""
+def run(training: Training, log_dir: Path | None = None, **options: Any) -> Run:
+    """Trains, with a monitor if there is a directory for it; by default with the usual quantities and histograms."""
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
     policy = keras.config.dtype_policy()
@@ -164,12 +164,12 @@ def run(training: Training, log_dir: Path | None = None) -> Run:
     try:
         with training.around(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Gradients do not exist")
-            return _fitted(training, log_dir)
+            return _fitted(training, log_dir, options or {"gradient_histograms": True})
     finally:
         keras.config.set_dtype_policy(policy)
 
 
-def _fitted(training: Training, log_dir: Path | None) -> Run:
+def _fitted(training: Training, log_dir: Path | None, options: dict[str, Any]) -> Run:
     model = training.model()
     model.compile(training.optimizer(), loss="mse", **training.compile)
     x, y = training.data()
@@ -180,7 +180,7 @@ def _fitted(training: Training, log_dir: Path | None) -> Run:
         if i:
             training.between(model)
         if log_dir is not None and i >= training.unwatched and (monitor is None or training.new_callback):
-            monitor = callbacks.TensorBoard(log_dir, gradients=INTERVAL, gradient_histograms=True)
+            monitor = callbacks.TensorBoard(log_dir, gradients=INTERVAL, **options)
         found = TrainFunction()
         watching = [] if monitor is None else [found, monitor]
         history = model.fit(

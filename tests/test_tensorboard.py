@@ -162,7 +162,7 @@ def test_a_dead_callback_takes_no_other_callbacks_writer_with_it(tmp_path):
 
 def test_a_second_monitor_in_one_fit_says_that_it_logs_no_gradients(tmp_path):
     first, second = (callbacks.TensorBoard(tmp_path / name, gradients=3) for name in ("first", "second"))
-    with pytest.warns(UserWarning, match="another kopt TensorBoard"):
+    with pytest.warns(UserWarning, match="another kopt callback"):
         fit(compiled(), first, second, epochs=2)
     assert steps(tmp_path / "first") == [1, 3, 6]
     assert steps(tmp_path / "second") == []

@@ -100,6 +100,11 @@ def device_memory() -> dict[str, int]:
     return {name: found[key] for name, key in names.items() if key in found}
 
 
+def rounds_anew(model: Any) -> bool:  # noqa: ARG001
+    """Returns whether a look at a layer's outputs may change how the compiled step rounds."""
+    return False
+
+
 def replicas_of(model: Any) -> int:  # noqa: ARG001
     """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
     return 1

@@ -114,6 +114,11 @@ def device_memory() -> dict[str, int]:
     return {"device": found["current"], "device_peak": found["peak"]}
 
 
+def rounds_anew(model: Any) -> bool:  # noqa: ARG001
+    """Returns whether a look at a layer's outputs may change how the compiled step rounds."""
+    return False
+
+
 def replicas_of(model: Any) -> int:
     """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
     return model.distribute_strategy.num_replicas_in_sync

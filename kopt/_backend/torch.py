@@ -77,6 +77,11 @@ def device_memory() -> dict[str, int]:
     return {"device": torch.cuda.memory_allocated(), "device_peak": torch.cuda.max_memory_allocated()}
 
 
+def rounds_anew(model: Any) -> bool:
+    """Returns whether a look at a layer's outputs may change how the compiled step rounds."""
+    return bool(model.jit_compile) and not model.run_eagerly
+
+
 def replicas_of(model: Any) -> int:  # noqa: ARG001
     """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
     return 1

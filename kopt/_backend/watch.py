@@ -115,9 +115,15 @@ def flat_layers(model: Any) -> list[Any]:
 
 
 def layers_by_path(model: Any) -> dict[str, Any]:
-    """Returns the layers that hold no other layers, by paths that are unique and leave out the model's own name."""
-    leaves = [layer for layer in flat_layers(model) if not layer._flatten_layers(include_self=False)]
-    return dict(zip(_unique([_path(model, layer) for layer in leaves]), leaves, strict=True))
+    """Returns the layers inside a model by paths that are unique and leave out its own name, but for nested models.
+
+    What runs inside a loop of a layer, as the cells of recurrent ones do, is left out.
+    """
+    loops = (keras.layers.RNN, keras.layers.TimeDistributed, keras.layers.Bidirectional)
+    layers = flat_layers(model)
+    inside = {id(part) for layer in layers if isinstance(layer, loops) for part in flat_layers(layer)}
+    shown = [layer for layer in layers if id(layer) not in inside and not isinstance(layer, keras.Model)]
+    return dict(zip(_unique([_path(model, layer) for layer in shown]), shown, strict=True))
 
 
 def unique_paths(model: Any, variables: list[Any]) -> list[str]:
@@ -182,6 +188,11 @@ def overriding(owner: Any, name: str, function: Any) -> Iterator[None]:
             attributes[name] = previous
         else:
             attributes.pop(name, None)
+
+
+def set_train_function(model: Any, function: Callable[..., Any]) -> None:
+    """Makes a model train with a function; past Keras' tracking of attributes, which takes 50 microseconds."""
+    vars(model)["train_function"] = function
 
 
 def loss_scale(optimizer: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kopt._backend import adapter_module
 from kopt.monitoring.quantity import Numbers, Quantity
 
 _RECTIFIERS = ("relu", "relu6")
@@ -22,7 +23,7 @@ class Activations(Quantity):
 
     No second forward pass: these are the outputs of the step itself, dropout included. A layer that is called several
     times shows its last call; what a recurrent cell puts out inside its loop is not seen. With JAX, a model that
-    overrides `train_step` shows none.
+    overrides `train_step` shows none; nor does any model under `torch.compile`.
 
     Args:
         margin: What counts as saturated, as a fraction of the range; in (0, 0.5).
@@ -34,6 +35,11 @@ class Activations(Quantity):
         if isinstance(margin, bool) or not isinstance(margin, float) or not 0 < margin < 0.5:
             raise ValueError(f"`margin` must be a number in (0, 0.5). Received: margin={margin!r}.")
         self.margin = margin
+
+    def unsupported(self, model: Any) -> str | None:
+        if adapter_module.rounds_anew(model):
+            return "`torch.compile` would fuse the layers in another way, and the weights would differ in a last digit."
+        return super().unsupported(model)
 
     def in_forward(self, layer: Any, path: str, outputs: Any) -> Numbers:
         function = _activation(layer)

@@ -35,6 +35,7 @@ class _Variant:
     layout: Layout = field(default_factory=Layout)
     paths: list[str] = field(default_factory=list)
     chosen: list[int] = field(default_factory=list)
+    trained: list[str] = field(default_factory=list)
     structure: Any = None
     places: list[int] = field(default_factory=list)
 
@@ -61,6 +62,7 @@ class Instrument:
         self._step_function: Callable[[Any], Any] = model.train_step
         self._variants: dict[Due, _Variant] = {}
         self._armed: _Variant | None = None
+        self._replicas = adapter_module.replicas_of(model)
         self._waited = 0.0
         self._seen: tuple[_Variant, Any, Any, Callable[[Any], float | None]] | None = None
         self._losses = LossFunctions(model)
@@ -84,12 +86,12 @@ class Instrument:
             variant.function = self._built(variant)
             self._variants[due] = variant
         self._armed, self._waited = self._variants[due], waited
-        self.model.train_function = self._once
+        watch.set_train_function(self.model, self._once)
 
     def disarm(self) -> None:
         """Puts the user's function back, if the armed call never came."""
         if self.model.train_function == self._once:
-            self.model.train_function = self.plain
+            watch.set_train_function(self.model, self.plain)
 
     def take(self) -> tuple[Due, dict[str, float], dict[str, np.ndarray], Kept] | None:
         """Returns what the last instrumented call saw, once; may wait for it: numbers and bucket counts by tag."""
@@ -110,35 +112,47 @@ class Instrument:
             chosen=variant.chosen,
             tensors=tensors,
             loss=self._batch_loss(variant, tensors) if "loss" in variant.keeps else None,
-            trained=watch.unique_paths(self.model, list(self.model.trainable_variables)),
+            trained=variant.trained,
             accumulation=self.accumulation,
-            examples=round(numbers.pop("examples")) * adapter_module.replicas_of(self.model),
+            examples=round(numbers.pop("examples")) * self._replicas,
             waited=None if in_call is None else self._waited + in_call,
             taken=taken,
         )
         return variant.due, numbers, counts, kept
 
     def _once(self, *args: Any) -> Any:
-        self.model.train_function = self.plain
+        watch.set_train_function(self.model, self.plain)
         variant = self._armed
         assert variant is not None
         assert variant.function is not None
-        with self._overridden(variant):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(watch.overriding(self.model, "train_step", self._step_of(variant)))
+            if self._replicas > 1:
+                self._watch(stack, variant)
             args, seconds_in_call = adapter_module.timed(args)
             outputs, replaced = adapter_module.outputs_of(variant.function(*args))
         self._seen = variant, outputs["seen"], outputs["kept"], seconds_in_call
         return replaced(outputs["logs"])
 
-    def _overridden(self, variant: _Variant) -> contextlib.ExitStack:
-        stack = contextlib.ExitStack()
-        overridden = [(self.model, "train_step", lambda *args: self._train_step(variant, *args))]
+    def _step_of(self, variant: _Variant) -> Callable[..., Any]:
+        """Returns the `train_step` of a variant, which watches while it is traced, or runs eagerly.
+
+        Replicas run theirs in threads that take turns: what they share is watched from outside.
+        """
+
+        def train_step(*args: Any) -> Any:
+            with contextlib.ExitStack() as stack:
+                if self._replicas == 1:
+                    self._watch(stack, variant)
+                return self._train_step(variant, *args)
+
+        return train_step
+
+    def _watch(self, stack: contextlib.ExitStack, variant: _Variant) -> None:
         for name, optimizer in self.optimizers.items():
             see = lambda step, name=name: self._replica.steps.append((name, step))  # noqa: E731
-            overridden.append((optimizer, *adapter_module.watched(optimizer, see)))
-        for owner, name, function in overridden:
-            stack.enter_context(watch.overriding(owner, name, function))
-        watch_forward(stack, self.model, variant.due, lambda: self._replica.notes)
-        return stack
+            stack.enter_context(watch.overriding(optimizer, *adapter_module.watched(optimizer, see)))
+        watch_forward(stack, self.model, variant.due, self._is_chosen, lambda: self._replica.notes)
 
     def _built(self, variant: _Variant) -> Callable[..., Any]:
         model = self.model
@@ -146,7 +160,7 @@ class Instrument:
             # In the middle of an epoch JAX' variables are empty, but Keras reads the sharding of their values here.
             model.jax_state_sync()
         try:
-            with watch.overriding(model, "train_step", lambda *args: self._train_step(variant, *args)):
+            with watch.overriding(model, "train_step", self._step_of(variant)):
                 model.make_train_function(force=True)
             return model.train_function
         finally:
@@ -180,7 +194,9 @@ class Instrument:
         every = [variable for step in steps.values() for variable in step.variables]
         variant.paths = watch.unique_paths(self.model, every)
         variant.chosen = [i for i, path in enumerate(variant.paths) if self._is_chosen(path)]
-        places = {id(variable): i for i, variable in enumerate(self.model.trainable_variables)}
+        trained = list(self.model.trainable_variables)
+        variant.trained = watch.unique_paths(self.model, trained)
+        places = {id(variable): i for i, variable in enumerate(trained)}
         variant.places = [places.get(id(variable), -1) for variable in every]
         numbers: Any = {"step": next(iter(steps.values())).number}
         counts: dict[str, Any] = {}

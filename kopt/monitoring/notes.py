@@ -43,7 +43,11 @@ class Notes:
 
 
 def watch_forward(
-    stack: contextlib.ExitStack, model: Any, quantities: tuple[Quantity, ...], current: Callable[[], Notes]
+    stack: contextlib.ExitStack,
+    model: Any,
+    quantities: tuple[Quantity, ...],
+    is_chosen: Callable[[str], bool],
+    current: Callable[[], Notes],
 ) -> None:
     """Puts watchers in front of the model's methods until the stack is closed.
 
@@ -51,6 +55,7 @@ def watch_forward(
         stack: Keeps what undoes it.
         model: A built model.
         quantities: Those that are due.
+        is_chosen: Says of a path whether the user wants to see that layer: of its own, or of one of its variables.
         current: Returns the notes of the step under way.
     """
 
@@ -78,7 +83,8 @@ def watch_forward(
     looking = [quantity for quantity in quantities if quantity.looks_forward]
     if looking:
         for path, layer in watch.layers_by_path(model).items():
-            override(layer, "call", _noted_call(layer, path, looking, current))
+            if any(map(is_chosen, [path, *watch.unique_paths(model, list(layer.variables))])):
+                override(layer, "call", _noted_call(layer, path, looking, current))
 
 
 def _noted_update(tracker: Any, tag: str, current: Callable[[], Notes]) -> Callable[..., Any]:
