@@ -159,9 +159,13 @@ class TensorBoard(keras.callbacks.TensorBoard):
         if not self.async_safe:
             super().on_train_batch_end(batch, logs)
 
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._observer.collect(now=True)  # Validation is no part of a step's time.
+        super().on_test_begin(logs)
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         tell_metrics(self._model, logs)
-        self._observer.collect()
+        self._observer.collect(now=True)
         super().on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs: Any = None) -> None:

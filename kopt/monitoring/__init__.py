@@ -6,7 +6,7 @@ from kopt.monitoring.direction import Alpha, Cosines, Distance
 from kopt.monitoring.gradients import GlobalNorms, GradientHistograms, GradientStatistics, Norms
 from kopt.monitoring.noise import NoiseScale
 from kopt.monitoring.presets import business, economy, full
-from kopt.monitoring.quantity import Kept, Quantity, Seen
+from kopt.monitoring.quantity import Kept, Quantity, SeenStep
 from kopt.monitoring.resources import Memory, Throughput
 from kopt.monitoring.run import Losses, Rates
 from kopt.monitoring.trouble import FirstNonFinite
@@ -30,7 +30,7 @@ __all__ = [
     "Norms",
     "Quantity",
     "Rates",
-    "Seen",
+    "SeenStep",
     "Throughput",
     "When",
     "at",

@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from kopt.monitoring.buckets import bucket_counts
-from kopt.monitoring.quantity import Kept, Numbers, Quantity, Seen, square_sums
+from kopt.monitoring.quantity import Kept, Numbers, Quantity, SeenStep, square_sums
 
 
 class GlobalNorms(Quantity):
@@ -19,7 +19,7 @@ class GlobalNorms(Quantity):
         when: Rule or interval of its own; by default that of the monitor.
     """
 
-    def in_step(self, seen: Seen) -> Numbers:
+    def in_step(self, seen: SeenStep) -> Numbers:
         clipped = seen.clipped()
         is_clipped = list(map(id, clipped)) != list(map(id, seen.step.gradients))
         squares = square_sums(clipped) if is_clipped else seen.gradient_squares
@@ -40,7 +40,7 @@ class Norms(Quantity):
         when: Rule or interval of its own; by default that of the monitor.
     """
 
-    def in_step(self, seen: Seen) -> Numbers:
+    def in_step(self, seen: SeenStep) -> Numbers:
         return {
             **seen.each("gradients_norm", ops.sqrt(seen.gradient_squares)),
             **seen.each("weights_norm", ops.sqrt(seen.weight_squares)),
@@ -66,7 +66,7 @@ class GradientStatistics(Quantity):
         when: Rule or interval of its own; by default that of the monitor.
     """
 
-    def in_step(self, seen: Seen) -> Numbers:
+    def in_step(self, seen: SeenStep) -> Numbers:
         gradients = [ops.cast(gradient, "float32") for gradient in seen.step.gradients]
         zeros = ops.stack([ops.mean(ops.cast(ops.equal(g, 0.0), "float32")) for g in gradients])
         broken = ops.stack([ops.mean(ops.cast(ops.logical_not(ops.isfinite(g)), "float32")) for g in gradients])
@@ -94,6 +94,6 @@ class GradientHistograms(Quantity):
         when: Rule or interval of its own; by default that of the monitor.
     """
 
-    def counts_in_step(self, seen: Seen) -> dict[str, Any]:
+    def counts_in_step(self, seen: SeenStep) -> dict[str, Any]:
         gradients = seen.step.gradients
         return {f"gradients/{seen.paths[i]}": bucket_counts(ops.cast(gradients[i], "float32")) for i in seen.chosen}

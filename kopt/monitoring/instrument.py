@@ -20,9 +20,11 @@ from kopt._backend import adapter_module, watch
 from kopt.monitoring.batch_loss import BatchLoss, LossFunctions
 from kopt.monitoring.layout import Layout
 from kopt.monitoring.notes import Notes, watch_forward
-from kopt.monitoring.quantity import Kept, Quantity, Seen
+from kopt.monitoring.quantity import Kept, Quantity, SeenStep
 
 Due = tuple[Quantity, ...]
+Seen = tuple[Due, dict[str, float], dict[str, np.ndarray], Kept]
+_AT_MOST, _SECONDS = 16, 0.25
 
 
 @dataclass
@@ -38,6 +40,18 @@ class _Variant:
     trained: list[str] = field(default_factory=list)
     structure: Any = None
     places: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Look:
+    """What one instrumented call saw, still on the device."""
+
+    variant: _Variant
+    vector: Any
+    tensors: dict[str, Any]
+    seconds_in_call: Callable[[Any], float | None]
+    waited: float
+    since: float
 
 
 class Instrument:
@@ -57,6 +71,7 @@ class Instrument:
         self.accumulation = accumulation
         self.plain = model.train_function
         self.optimizers = watch.optimizers_of(model)
+        self._attributes = [(name, o) for name, o in vars(model).items() if o in self.optimizers.values()]
         self.is_blind = False
         self._is_chosen = is_chosen
         self._step_function: Callable[[Any], Any] = model.train_step
@@ -64,14 +79,15 @@ class Instrument:
         self._armed: _Variant | None = None
         self._replicas = adapter_module.replicas_of(model)
         self._waited = 0.0
-        self._seen: tuple[_Variant, Any, Any, Callable[[Any], float | None]] | None = None
+        self._looks: list[_Look] = []
         self._losses = LossFunctions(model)
         # Under `tf.distribute` replicas take turns inside one step, each in its own thread.
         self._replica = threading.local()
 
     def fits(self, model: Any) -> bool:
         """Returns whether the model still trains with the function and optimizers that this was made for."""
-        return model.train_function is self.plain and watch.optimizers_of(model) == self.optimizers
+        owned = vars(model)
+        return model.train_function is self.plain and all(owned[name] is o for name, o in self._attributes)
 
     def arm(self, due: Due, waited: float = 0.0) -> None:
         """Makes the next call of `model.train_function` one that looks at these quantities.
@@ -93,19 +109,33 @@ class Instrument:
         if self.model.train_function == self._once:
             watch.set_train_function(self.model, self.plain)
 
-    def take(self) -> tuple[Due, dict[str, float], dict[str, np.ndarray], Kept] | None:
-        """Returns what the last instrumented call saw, once; may wait for it: numbers and bucket counts by tag."""
-        seen, self._seen = self._seen, None
-        if seen is None:
-            return None
-        variant, vector, tensors, seconds_in_call = seen
+    def take(self, *, now: bool) -> list[Seen]:
+        """Returns what instrumented calls saw, each once, oldest first; may wait for the last of them.
+
+        To wait at each step for its numbers would keep the device from running ahead of Python. So they are left where
+        they are until there are some, or they are old, or what was kept of a step holds memory.
+
+        Args:
+            now: Whether to wait in any case.
+        """
+        looks = self._looks
+        is_time = looks and (
+            now or len(looks) >= _AT_MOST or looks[-1].variant.keeps or time.perf_counter() - looks[0].since > _SECONDS
+        )
+        if not is_time:
+            return []
+        self._looks = []
+        found = [self._unpacked(look, is_last=look is looks[-1]) for look in looks]
+        return [seen for seen in found if seen is not None]
+
+    def _unpacked(self, look: "_Look", *, is_last: bool) -> Seen | None:
+        variant = look.variant
         if not variant.layout.tags:
             self.is_blind = True
             return None
-        numbers, counts = variant.layout.unpack(ops.convert_to_numpy(vector))
-        taken = time.perf_counter()
-        in_call = seconds_in_call(tensors.pop("arrived", None))
-        tensors = {name: list(values) for name, values in tensors.items()}
+        numbers, counts = variant.layout.unpack(ops.convert_to_numpy(look.vector))
+        in_call = look.seconds_in_call(look.tensors.pop("arrived", None))
+        tensors = {name: list(values) for name, values in look.tensors.items()}
         kept = Kept(
             step=int(numbers.pop("step")),
             paths=variant.paths,
@@ -115,8 +145,8 @@ class Instrument:
             trained=variant.trained,
             accumulation=self.accumulation,
             examples=round(numbers.pop("examples")) * self._replicas,
-            waited=None if in_call is None else self._waited + in_call,
-            taken=taken,
+            waited=None if in_call is None else look.waited + in_call,
+            taken=time.perf_counter() if is_last else None,
         )
         return variant.due, numbers, counts, kept
 
@@ -131,7 +161,10 @@ class Instrument:
                 self._watch(stack, variant)
             args, seconds_in_call = adapter_module.timed(args)
             outputs, replaced = adapter_module.outputs_of(variant.function(*args))
-        self._seen = variant, outputs["seen"], outputs["kept"], seconds_in_call
+        look = _Look(
+            variant, outputs["seen"], dict(outputs["kept"]), seconds_in_call, self._waited, time.perf_counter()
+        )
+        self._looks.append(look)
         return replaced(outputs["logs"])
 
     def _step_of(self, variant: _Variant) -> Callable[..., Any]:
@@ -208,7 +241,7 @@ class Instrument:
             optimizer = self.optimizers[name]
             clipped = lambda step=step, optimizer=optimizer: watch.clipped(optimizer, step)  # noqa: E731
             suffix = f"/{name}" if len(steps) > 1 else ""
-            seen = Seen(step, paths, chosen, clipped, notes.numbers if not done else {}, suffix)
+            seen = SeenStep(step, paths, chosen, clipped, notes.numbers if not done else {}, suffix)
             for quantity in variant.due:
                 numbers |= quantity.in_step(seen)
                 counts |= quantity.counts_in_step(seen)

@@ -98,29 +98,30 @@ class Observer:
         waited = 0.0 if self._ended_at is None else time.perf_counter() - self._ended_at
         self._instrument.arm(due, waited)
 
-    def collect(self) -> None:
-        """Delivers what the last instrumented step saw, if that has not been done."""
+    def collect(self, *, now: bool = False) -> None:
+        """Delivers what instrumented steps saw; may leave the newest on the device for a quarter of a second.
+
+        Args:
+            now: Whether to wait for all of it.
+        """
         if self._instrument is None:
             return
-        seen = self._instrument.take()
-        if seen is None:
-            if self._instrument.is_blind and self._rules:
-                self._give_up("the model's `train_step` does not call its `optimizer`.")
-            return
-        due, numbers, counts, kept = seen
-        for quantity in due:
-            more = quantity.after_step(numbers, kept)
-            if quantity not in self._preparing:
-                numbers |= more
-        shown = {tag: number for tag, number in numbers.items() if not tag.startswith(HIDDEN)}
-        if shown or counts:
-            self._deliver(kept.step, shown, counts)
+        for due, numbers, counts, kept in self._instrument.take(now=now):
+            for quantity in due:
+                more = quantity.after_step(numbers, kept)
+                if quantity not in self._preparing:
+                    numbers |= more
+            shown = {tag: number for tag, number in numbers.items() if not tag.startswith(HIDDEN)}
+            if shown or counts:
+                self._deliver(kept.step, shown, counts)
+        if self._instrument.is_blind and self._rules:
+            self._give_up("the model's `train_step` does not call its `optimizer`.")
 
     def finish(self) -> None:
         """To be called when `fit` ends."""
         if self._instrument is not None:
             self._instrument.disarm()
-        self.collect()
+        self.collect(now=True)
 
     def _is_chosen(self, path: str) -> bool:
         is_included = self._include is None or self._include.search(path) is not None

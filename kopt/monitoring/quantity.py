@@ -28,7 +28,7 @@ def difference(before: Any, after: Any) -> Any:
 
 
 @dataclass
-class Seen:
+class SeenStep:
     """One optimizer step while it runs; all numbers are tensors, and may be those of a step that is being compiled.
 
     Attributes:
@@ -83,7 +83,7 @@ class Kept:
         accumulation: Batches to an optimizer step.
         examples: Examples in the batch, over all replicas.
         waited: Seconds that the step waited for its data; None if that cannot be seen.
-        taken: When its numbers had arrived, on the clock of `time.perf_counter`.
+        taken: When its numbers had arrived, on the clock of `time.perf_counter`; None if nobody waited for them.
     """
 
     step: int
@@ -95,7 +95,7 @@ class Kept:
     accumulation: int
     examples: int
     waited: float | None
-    taken: float
+    taken: float | None
 
 
 class Quantity:
@@ -135,11 +135,11 @@ class Quantity:
         """Returns numbers by tag, of a layer's outputs on the way forward of the real step."""
         return {}
 
-    def in_step(self, seen: Seen) -> Numbers:
+    def in_step(self, seen: SeenStep) -> Numbers:
         """Returns numbers by tag; runs inside the real step, and is compiled with it."""
         return {}
 
-    def counts_in_step(self, seen: Seen) -> dict[str, Any]:
+    def counts_in_step(self, seen: SeenStep) -> dict[str, Any]:
         """Returns bucket counts by tag, of shape (len(BUCKET_EDGES) - 1,); runs inside the real step."""
         return {}
 

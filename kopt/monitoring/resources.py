@@ -29,6 +29,8 @@ class Throughput(Quantity):
         self._since = (step, time.perf_counter())
 
     def after_step(self, numbers: Mapping[str, float], kept: Kept) -> dict[str, float]:
+        if kept.taken is None:
+            return {}
         since, self._since = self._since, (kept.step, kept.taken)
         if since is None or kept.step <= since[0] or kept.taken <= since[1]:
             return {}

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from kopt.monitoring.quantity import Numbers, Quantity, Seen
+from kopt.monitoring.quantity import Numbers, Quantity, SeenStep
 
 
 class Rates(Quantity):
@@ -15,7 +15,7 @@ class Rates(Quantity):
         when: Rule or interval of its own; by default that of the monitor.
     """
 
-    def in_step(self, seen: Seen) -> Numbers:
+    def in_step(self, seen: SeenStep) -> Numbers:
         step = seen.step
         found: Numbers = {f"{tag}{seen.suffix}": value for tag, value in (step.learning_rates | step.estimates).items()}
         if step.loss_scale is not None:
@@ -32,7 +32,7 @@ class Losses(Quantity):
         when: Rule or interval of its own; by default that of the monitor.
     """
 
-    def in_step(self, seen: Seen) -> Numbers:
+    def in_step(self, seen: SeenStep) -> Numbers:
         found: Numbers = {tag: v for tag, v in seen.numbers.items() if isinstance(tag, str) and tag.startswith("loss/")}
         penalties = [
             ops.sum(ops.cast(variable.regularizer(value), "float32"))

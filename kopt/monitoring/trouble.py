@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kopt._core.warn import warn_user
-from kopt.monitoring.quantity import HIDDEN, Kept, Numbers, Quantity, Seen
+from kopt.monitoring.quantity import HIDDEN, Kept, Numbers, Quantity, SeenStep
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class FirstNonFinite(Quantity):
     def begin(self, model: Any) -> None:
         self._last_finite = None
 
-    def in_step(self, seen: Seen) -> Numbers:
+    def in_step(self, seen: SeenStep) -> Numbers:
         if self._is_scaled(seen):
             return {}
         hidden = {tuple(f"{HIDDEN}{place}/{path}" for path in seen.paths): squares for place, squares in
@@ -62,7 +62,7 @@ class FirstNonFinite(Quantity):
         losses = [value for tag, value in seen.numbers.items() if tag == "loss/total"]
         return hidden | ({f"{HIDDEN}loss/": losses[0]} if losses else {})
 
-    def _is_scaled(self, seen: Seen) -> bool:
+    def _is_scaled(self, seen: SeenStep) -> bool:
         # With a loss scale, infinite gradients are how the scale is found.
         return seen.step.loss_scale is not None
 
