@@ -1,5 +1,6 @@
 """TensorBoard logging of gradients, updates, learning rates and losses beside Keras' own scalars."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kopt.callbacks.guard import stop_if_stuck
 from kopt.callbacks.observer import Observer
 from kopt.callbacks.report import tell_metrics
 from kopt.callbacks.run_length import tell_run_length
+from kopt.callbacks.sinks import FanOut, Sink
 from kopt.callbacks.statistics import BUCKET_EDGES
 from kopt.callbacks.writer import EventWriter, Summaries, check_directory, histogram_value
 from kopt.schedules import Warmup
@@ -61,6 +63,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         gradients: Interval n in optimizer steps; 0 turns gradient logging off.
         gradient_histograms: Whether to log histograms of the gradients as well. Buckets are quarter powers of two, the
             same at every step and in every run.
+        sinks: Where else these numbers and each epoch's metrics go, as with `kopt.callbacks.Monitor`.
 
     Raises:
         ValueError: An argument is out of its range, or `log_dir` cannot be written (known before training starts).
@@ -86,6 +89,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         *,
         gradients: int = 100,
         gradient_histograms: bool = False,
+        sinks: Iterable[Sink] = (),
     ) -> None:
         if update_freq not in ("epoch", "batch"):
             checks.count("update_freq", update_freq, advice='Or "epoch", or "batch".')
@@ -109,6 +113,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.async_safe = update_freq == "epoch" and not (write_steps_per_second or profile_batch)
         self._summary_module = Summaries()
         self._observer = Observer(self._deliver, self.gradients, histograms=self.gradient_histograms)
+        self._sinks = FanOut(sinks, BUCKET_EDGES)
         self.latest: dict[str, float] = {}
 
     def _configure_embeddings(self) -> None:
@@ -127,6 +132,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         super().on_train_begin(logs)
         self._global_train_batch = watch.micro_steps(self._model.optimizer)
         self._warn_of_long_warmup()
+        self._sinks.open(self.model, self.params)
         self._observer.begin(self.params)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -147,16 +153,19 @@ class TensorBoard(keras.callbacks.TensorBoard):
         tell_metrics(self._model, logs)
         self._observer.collect()
         super().on_epoch_end(epoch, logs)
+        self._sinks.epoch(epoch, self.model, logs)
 
     def on_train_end(self, logs: Any = None) -> None:
         self._observer.finish()
         super().on_train_end(logs)
+        self._sinks.close()
 
     def _deliver(self, step: int, scalars: dict[str, float], counts: dict[str, np.ndarray]) -> None:
         self.latest = scalars
         writer: EventWriter = self._train_writer
         writer.add_scalars(scalars, step)
         writer.add([histogram_value(f"gradients/{path}", BUCKET_EDGES, found) for path, found in counts.items()], step)
+        self._sinks.deliver(step, scalars, counts)
 
     def _warn_of_long_warmup(self) -> None:
         schedule = getattr(watch.innermost(self._model.optimizer), "_learning_rate", None)
