@@ -9,7 +9,7 @@ from pathlib import Path
 
 import monitored
 import pytest
-from test_sinks import At, Recorder, compiled, play
+from sink_plays import At, Recorder, compiled, play
 
 from kopt import callbacks
 from kopt.callbacks.sinks.mlflow_run import metric_names
@@ -88,7 +88,7 @@ def test_what_mlflow_limits_arrives_whole(files):
     run_id = sent(callbacks.MLflow(tracking_uri=files), (values, 1), config=config)
     run = client(files).get_run(run_id)
     assert run.data.metrics == values
-    assert run.data.params == {name: "x" * 500 for name in config}
+    assert run.data.params == dict.fromkeys(config, "x" * 500)
     assert client(files).get_experiment(run.info.experiment_id).name == "Default"
 
 

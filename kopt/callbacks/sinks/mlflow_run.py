@@ -190,8 +190,10 @@ def metric_names(tags: Iterable[str]) -> dict[str, str]:
     known = set(tags)
     names = {}
     for tag in known:
-        name = ""
-        for part in tag.split("/"):
-            name = f"{name}{'.' if name in known else '/'}{part}" if name else part
+        first, *rest = tag.split("/")
+        name = path = first
+        for part in rest:
+            name += ("." if path in known else "/") + part
+            path += f"/{part}"
         names[tag] = re.sub(r"[^\w./: -]", "_", name)
     return names
