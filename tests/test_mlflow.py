@@ -210,6 +210,7 @@ raise RuntimeError("The user's own trouble.")
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_by_an_exception_marks_the_run_as_failed(files):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "KERAS_BACKEND": monitored.BACKEND}
     found = subprocess.run([sys.executable, "-c", CHILD, files], env=environment, capture_output=True, text=True)

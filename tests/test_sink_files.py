@@ -78,6 +78,27 @@ def test_the_files_read_in_pandas(tmp_path):
     assert pivot["b"].to_list() == [1.0, math.inf, 1.0]
 
 
+def test_the_documented_ways_to_read_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for kind in KINDS:
+        moments = [({"gradients/global_norm": step / 4}, step) for step in (1, 2, 4)]
+        written(
+            Path("logs") / f"first.{kind}", *moments, ({"epoch": 0.0, "epoch_loss": 2.0, "epoch_learning_rate": 1.0}, 4)
+        )
+    sink = callbacks.JSONLines("logs/first.jsonl")
+    sink.open({})
+    sink.histogram("gradients/kernel", [0.25, 0.5, 1.0], [3.0, 1.0], 5)
+    sink.close()
+    page = (Path(__file__).parents[1] / "docs" / "tensorboard.md").read_text().split("## Without TensorBoard")[1]
+    blocks = [block.split("```")[0] for block in page.split("```python\n")[1:]]
+    with_pandas, without = ({}, {})
+    exec(next(block for block in blocks if "import pandas" in block), with_pandas)
+    exec(next(block for block in blocks if "import csv, json" in block), without)
+    assert with_pandas["norms"].to_dict() == dict(without["norms"]) == {1: 0.25, 2: 0.5, 4: 1.0}
+    assert with_pandas["epochs"].to_dict("index") == {0.0: {"epoch_loss": 2.0, "epoch_learning_rate": 1.0}}
+    assert with_pandas["table"]["gradients/global_norm"].to_list() == [0.25, 0.5, 1.0]
+
+
 def test_json_lines_keep_histograms(tmp_path):
     sink = callbacks.JSONLines(tmp_path / "run.jsonl")
     sink.open({})
@@ -208,6 +229,22 @@ def test_a_full_disk_leaves_whole_lines_and_costs_those_of_that_time(tmp_path, k
     sink.scalars({"a": 4.0, "b": 4.0}, 4)
     sink.close()
     assert read(path) == {"a": [(1, 1.0), (4, 4.0)], "b": [(1, 1.0), (4, 4.0)]}
+
+
+@both
+def test_a_disk_that_is_full_from_the_start_costs_no_header(tmp_path, kind):
+    sink = KINDS[kind](tmp_path / f"run.{kind}")
+    sink.open({})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            sink.scalars({"a": 1.0}, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    sink.scalars({"a": 2.0}, 2)
+    sink.close()
+    assert read(tmp_path / f"run.{kind}") == {"a": [(2, 2.0)]}
 
 
 @both

@@ -16,7 +16,9 @@ from kopt import callbacks, optimizers, schedules
 
 
 class Failing(callbacks.Sink):
-    """Raises in one method, until it is told to stop that."""
+    """Raises in one method, until it is told to stop that; cannot be hashed, as a data class cannot."""
+
+    __hash__ = None
 
     def __init__(self, method, error):
         self.error, self.steps, self.is_well = error, [], False
@@ -217,3 +219,26 @@ def test_the_example_of_the_interface():
         sink.scalars({"gradients_norm/first/kernel": loud, "loss/total": 9.0}, step)
     assert sink.largest == {"gradients_norm/first/kernel": (2.0, 2)}
     callbacks.Monitor([sink])
+
+
+def test_a_model_that_is_not_built_and_an_optimizer_of_the_users_own():
+    class Odd(keras.optimizers.SGD):
+        def get_config(self):
+            return super().get_config() | {"anything": object(), "function": len}
+
+    class Later(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x)
+
+    sink, model = Recorder(), Later()
+    model.compile(Odd(0.1), "mse", run_eagerly=True)
+    fit(model, callbacks.Monitor([sink], gradients=0))
+    config = sink.calls[0][1]
+    assert config.get("parameters") in (None, 5), "Only some backends build the model before `fit` begins."
+    assert config["optimizer"] == "Odd"
+    assert "object" in config["optimizer.anything"]
+    assert [step for step, _ in sink.points["epoch_loss"]] == [4]

@@ -56,6 +56,7 @@ class Monitor(keras.callbacks.Callback):
     # Batch hooks use `_model`: on JAX `model` copies the state back, which here would race with the step under way.
 
     def set_model(self, model: Any) -> None:
+        """Takes the model, before `fit` makes its train function."""
         super().set_model(model)
         self._observer.set_model(model)
 

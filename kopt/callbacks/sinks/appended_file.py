@@ -76,8 +76,6 @@ class AppendedFile:
             file.close()
             raise
         self._file, self._is_torn = file, False
-        if not self._size and self._header:
-            self._append(self._header)
 
     def close(self) -> None:
         """Closes the file; `open` opens it again."""
@@ -112,11 +110,7 @@ class AppendedFile:
             raise FileNotFoundError(errno.ENOENT, "It was removed while it was written", str(self.path))
         if self._is_torn:
             self._file.truncate(self._size)
-        self._append(lines)
-
-    def _append(self, lines: str) -> None:
-        assert self._file is not None
-        data = lines.encode()
+        data = (lines if self._size else self._header + lines).encode()
         left = memoryview(data)
         self._is_torn = True
         while left:

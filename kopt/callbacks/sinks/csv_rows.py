@@ -32,7 +32,8 @@ class CSV(Sink):
 
     ```python
     model.fit(x, y, callbacks=[kopt.callbacks.Monitor([kopt.callbacks.CSV("logs/first.csv")])])
-    pandas.read_csv("logs/first.csv").pivot_table("value", "step", "tag").plot()
+    table = pandas.read_csv("logs/first.csv").pivot_table("value", "step", "tag")
+    table["gradients/global_norm"].dropna().plot()
     ```
     """
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -28,8 +28,8 @@ class FanOut:
         advice = "Also a single one stands in a list."
         self._sinks = checks.instances("sinks", sinks, Sink, advice if isinstance(sinks, Sink) else "")
         self._edges = np.asarray(edges, "float64")
-        self._open: list[Sink] = []
-        self._failures: dict[Sink, int] = {}
+        self._open: list[int] = []
+        self._failures: dict[int, int] = {}  # By position: a sink of the user's need not be hashable.
 
     def __bool__(self) -> bool:
         return bool(self._sinks)
@@ -40,16 +40,18 @@ class FanOut:
         if not self._sinks:
             return
         config = configuration(model, params or {})
-        for sink in self._sinks:
-            if self._told(sink, "to open", "It is left out of this `fit`.", sink.open, config):
-                self._open.append(sink)
-        if any(type(sink).text is not Sink.text for sink in self._open):
+        for place in range(len(self._sinks)):
+            if self._told(place, "to open", "It is left out of this `fit`.", "open", config):
+                self._open.append(place)
+        if any(type(self._sinks[place]).text is not Sink.text for place in self._open):
             lines: list[str] = []
             model.summary(print_fn=lines.append)
             self._tell("at the model's summary", "text", "model_summary", "\n".join(lines))
 
     def deliver(self, step: int, scalars: Mapping[str, float], counts: Mapping[str, np.ndarray]) -> None:
         """Passes on what an `Observer` delivers."""
+        if not self._open:
+            return
         values = {tag: float(value) for tag, value in scalars.items()}
         self._tell(f"at step {step}", "scalars", values, step)
         for path, found in counts.items():
@@ -70,11 +72,10 @@ class FanOut:
     def close(self) -> None:
         """To be called when `fit` ends."""
         self._tell("at the end", "close")
-        for sink, number in self._failures.items():
+        for place, number in self._failures.items():
             if number > 1:
-                _logger.warning(
-                    "%r failed %d times in this fit. What it was given then is missing there.", sink, number
-                )
+                message = "%r failed %d times in this fit. What it was given then is missing there."
+                _logger.warning(message, self._sinks[place], number)
         self._open, self._failures = [], {}
 
     def _filled(self, counts: np.ndarray) -> tuple[list[float], list[float]]:
@@ -85,15 +86,16 @@ class FanOut:
 
     def _tell(self, when: str, method: str, *arguments: Any) -> None:
         rest = "Numbers may be missing there. Later ones are tried again, without another warning."
-        for sink in self._open:
-            self._told(sink, when, rest, getattr(sink, method), *arguments)
+        for place in self._open:
+            self._told(place, when, rest, method, *arguments)
 
-    def _told(self, sink: Sink, when: str, consequence: str, method: Callable[..., None], *arguments: Any) -> bool:
+    def _told(self, place: int, when: str, consequence: str, method: str, *arguments: Any) -> bool:
+        sink = self._sinks[place]
         try:
-            method(*arguments)
+            getattr(sink, method)(*arguments)
         except OSError as error:
-            self._failures[sink] = self._failures.get(sink, 0) + 1
-            if self._failures[sink] == 1:
+            self._failures[place] = self._failures.get(place, 0) + 1
+            if self._failures[place] == 1:
                 warn_user(f"The sink `{sink!r}` failed {when} ({error}). {consequence} Training goes on.")
             return False
         return True
@@ -121,4 +123,7 @@ def configuration(model: Any, params: Mapping[str, Any]) -> dict[str, Setting]:
 def _flat(value: Any) -> Setting:
     if value is None or isinstance(value, Setting):
         return value
-    return json.dumps(keras.saving.serialize_keras_object(value), default=str)
+    try:
+        return json.dumps(keras.saving.serialize_keras_object(value), default=str)
+    except (TypeError, ValueError):
+        return str(value)

@@ -35,7 +35,8 @@ class JSONLines(Sink):
 
     ```python
     model.fit(x, y, callbacks=[kopt.callbacks.Monitor([kopt.callbacks.JSONLines("logs/first.jsonl")])])
-    pandas.read_json("logs/first.jsonl", lines=True).plot("step", "gradients/global_norm")
+    table = pandas.read_json("logs/first.jsonl", lines=True).groupby("step").first()
+    table["gradients/global_norm"].dropna().plot()
     ```
     """
 

@@ -20,9 +20,12 @@ class MLflow(Sink):
 
     Needs the package `mlflow` or its small form `mlflow-skinny`. Numbers go out about once a second in `log_batch`
     calls of a thread of its own, so that a slow server does not slow training down; MLflow's client repeats calls that
-    fail, for as long as its `MLFLOW_HTTP_REQUEST_*` variables say. If a run is active (`mlflow.start_run()`) when `fit`
-    begins, that run is used and left open. Otherwise a run is created, and ended when `fit` ends; a second `fit` goes
-    on with it. It does not become MLflow's active run: its id is `run_id`.
+    fail, for as long as its `MLFLOW_HTTP_REQUEST_*` variables say. When `fit` ends, this waits for a server that does
+    not answer for up to 10 seconds.
+
+    If a run is active (`mlflow.start_run()`) when `fit` begins, that run is used and left open. Otherwise a run is
+    created, and ended when `fit` ends; a second `fit` goes on with it. It does not become MLflow's active run: its id is
+    `run_id`. A `fit` that ends by an exception leaves its run open for the next one, or as failed when Python exits.
 
     A run that is gone on with (`run_id=`) gets no parameter and no step of a metric that it already has. Histograms are
     left out: MLflow has none. Where one tag is the beginning of another, as `learning_rate` is of
@@ -36,9 +39,9 @@ class MLflow(Sink):
         experiment: Its name; made if there is none. By default MLflow's active one.
         run_name: Name for a run that this creates; MLflow invents one by default.
         run_id: A run to go on with.
-        tracking_uri: Of the server or store; by default MLflow's own setting. MLflow 3.13 and later want
-            `MLFLOW_ALLOW_FILE_STORE=true` in the environment for a directory, and the packages `sqlalchemy` and
-            `alembic` (which `mlflow` brings, and `mlflow-skinny` does not) for `sqlite:///`.
+        tracking_uri: Of the server or store; by default MLflow's own setting. For a directory MLflow
+            3.17 wants `MLFLOW_ALLOW_FILE_STORE=true` in the environment; for `sqlite:///` it needs the packages
+            `sqlalchemy` and `alembic`, which `mlflow` brings and `mlflow-skinny` does not.
         tags: Tags of the run, strings by name.
 
     Raises:
@@ -69,6 +72,7 @@ class MLflow(Sink):
                 "`MLflow` needs the package `mlflow-skinny` or `mlflow`: pip install mlflow-skinny"
             ) from error
         self._mlflow: Any = mlflow
+        self._error = mlflow.exceptions.MlflowException
         self.run_id = self._given = checks.optional(checks.text, "run_id", run_id)
         self._experiment = checks.optional(checks.text, "experiment", experiment)
         self._run_name = checks.optional(checks.text, "run_name", run_name)
@@ -95,7 +99,7 @@ class MLflow(Sink):
         self.run_id = self._given or of_user or self._created
         self._is_ours = self.run_id is None or self.run_id != of_user
         self._config, self._is_begun, self._status = config, False, "FINISHED"
-        errors = (self._mlflow.MlflowException, OSError, ImportError)  # Artifact stores import their client late.
+        errors = (self._error, OSError, ImportError)  # Artifact stores import their client late.
         self._sender = Sender(self._send, self._end, errors)
         self._sender.put([None])  # Has the run created, also for a fit that ends before its first number.
         atexit.register(self._abandon)
@@ -129,7 +133,7 @@ class MLflow(Sink):
     def _new_client(self) -> Any:
         try:
             return self._mlflow.MlflowClient(tracking_uri=self._uri)
-        except self._mlflow.MlflowException as error:
+        except self._error as error:
             raise checks.fail("tracking_uri", "one that MLflow accepts", self._uri, str(error).strip()) from error
 
     def _send(self, items: list[Any]) -> None:
