@@ -24,8 +24,8 @@ class MLflow(Sink):
     not answer for up to 10 seconds.
 
     If a run is active (`mlflow.start_run()`) when `fit` begins, that run is used and left open. Otherwise a run is
-    created, and ended when `fit` ends; a second `fit` goes on with it. It does not become MLflow's active run: its id is
-    `run_id`. A `fit` that ends by an exception leaves its run open for the next one, or as failed when Python exits.
+    created, and ended when `fit` ends; a second `fit` goes on with it. It does not become MLflow's active run: its id
+    is `run_id`. A `fit` that ends by an exception leaves its run open for the next one, or as failed when Python exits.
 
     A run that is gone on with (`run_id=`) gets no parameter and no step of a metric that it already has. Histograms are
     left out: MLflow has none. Where one tag is the beginning of another, as `learning_rate` is of
