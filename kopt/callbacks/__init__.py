@@ -1,7 +1,9 @@
 """Callbacks that look at a training run and leave what it learns as it is."""
 
 from kopt.callbacks.averaged_weights import AveragedWeights
+from kopt.callbacks.monitor import Monitor
 from kopt.callbacks.report import Report
+from kopt.callbacks.sinks import CSV, JSONLines, MLflow, Sink, WandB
 from kopt.callbacks.tensorboard import TensorBoard
 
-__all__ = ["AveragedWeights", "Report", "TensorBoard"]
+__all__ = ["CSV", "AveragedWeights", "JSONLines", "MLflow", "Monitor", "Report", "Sink", "TensorBoard", "WandB"]

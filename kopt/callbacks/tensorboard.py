@@ -1,6 +1,6 @@
 """TensorBoard logging of gradients, updates, learning rates and losses beside Keras' own scalars."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,11 @@ from kopt._core import checks
 from kopt.callbacks.guard import stop_if_stuck
 from kopt.callbacks.report import tell_metrics
 from kopt.callbacks.run_length import tell_run_length
+from kopt.callbacks.sinks import FanOut, Sink
 from kopt.callbacks.writer import EventWriter, Summaries, check_directory, histogram_value
 from kopt.monitoring.buckets import BUCKET_EDGES
 from kopt.monitoring.observer import Observer
-from kopt.monitoring.presets import chosen_quantities
 from kopt.monitoring.quantity import Quantity
-from kopt.monitoring.when import as_when
 from kopt.schedules import Warmup
 
 
@@ -65,6 +64,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         gradients: Interval n in optimizer steps; 0 turns gradient logging off.
         gradient_histograms: Whether to log histograms of the gradients as well. Buckets are quarter powers of two, the
             same at every step and in every run.
+        sinks: Where else these numbers and each epoch's metrics go, as with `kopt.callbacks.Monitor`.
 
     Raises:
         ValueError: An argument is out of its range, or `log_dir` cannot be written (known before training starts).
@@ -94,6 +94,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         every: Callable[[int], bool] | int | None = None,
         include: str | None = None,
         exclude: str | None = None,
+        sinks: Iterable[Sink] = (),
     ) -> None:
         if update_freq not in ("epoch", "batch"):
             checks.count("update_freq", update_freq, advice='Or "epoch", or "batch".')
@@ -116,14 +117,16 @@ class TensorBoard(keras.callbacks.TensorBoard):
         # Keras may run `on_train_batch_end` in threads when it has nothing to do there, which keeps JAX asynchronous.
         self.async_safe = update_freq == "epoch" and not (write_steps_per_second or profile_batch)
         self._summary_module = Summaries()
-        quantities = chosen_quantities(monitor, histograms=gradient_histograms)
-        self._observer = Observer(
+        self._observer = Observer.of(
             self._deliver,
-            quantities if self.gradients else [],
-            as_when("every", every or self.gradients or 1),
-            checks.optional(checks.pattern, "include", include),
-            checks.optional(checks.pattern, "exclude", exclude),
+            gradients=self.gradients,
+            gradient_histograms=self.gradient_histograms,
+            monitor=monitor,
+            every=every,
+            include=include,
+            exclude=exclude,
         )
+        self._sinks = FanOut(sinks, BUCKET_EDGES)
         self.latest: dict[str, float] = {}
 
     def _configure_embeddings(self) -> None:
@@ -142,6 +145,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         super().on_train_begin(logs)
         self._global_train_batch = watch.micro_steps(self._model.optimizer)
         self._warn_of_long_warmup()
+        self._sinks.open(self.model, self.params)
         self._observer.begin(self.params)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -167,16 +171,19 @@ class TensorBoard(keras.callbacks.TensorBoard):
         tell_metrics(self._model, logs)
         self._observer.collect(now=True)
         super().on_epoch_end(epoch, logs)
+        self._sinks.epoch(epoch, self.model, logs)
 
     def on_train_end(self, logs: Any = None) -> None:
         self._observer.finish()
         super().on_train_end(logs)
+        self._sinks.close()
 
     def _deliver(self, step: int, scalars: dict[str, float], counts: dict[str, np.ndarray]) -> None:
         self.latest = scalars
         writer: EventWriter = self._train_writer
         writer.add_scalars(scalars, step)
         writer.add([histogram_value(tag, BUCKET_EDGES, found) for tag, found in counts.items()], step)
+        self._sinks.deliver(step, scalars, counts)
 
     def _warn_of_long_warmup(self) -> None:
         schedule = getattr(watch.innermost(self._model.optimizer), "_learning_rate", None)

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from kopt._backend import adapter_module, watch
+from kopt._core import checks
 from kopt.monitoring.instrument import Instrument, is_armed, unsupported
+from kopt.monitoring.presets import chosen_quantities
 from kopt.monitoring.quantity import HIDDEN, Quantity
+from kopt.monitoring.when import as_when
 
 Deliver = Callable[[int, dict[str, float], dict[str, np.ndarray]], None]
 
@@ -46,6 +49,28 @@ class Observer:
         self._steps_passed = 0
         self._function_is_old = False
         self._ended_at: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        deliver: Deliver,
+        *,
+        gradients: int,
+        gradient_histograms: bool,
+        monitor: Any,
+        every: Any,
+        include: str | None,
+        exclude: str | None,
+    ) -> "Observer":
+        """Returns an observer from the arguments of a callback, or raises `ValueError` about one of them."""
+        quantities = chosen_quantities(monitor, histograms=gradient_histograms)
+        return cls(
+            deliver,
+            quantities if gradients else [],
+            as_when("every", gradients or 1 if every is None else every),
+            checks.optional(checks.pattern, "include", include),
+            checks.optional(checks.pattern, "exclude", exclude),
+        )
 
     def set_model(self, model: Any) -> None:
         """To be called before `fit` makes the train function of a newly compiled model."""

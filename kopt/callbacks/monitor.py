@@ -1,0 +1,113 @@
+"""Logs gradients and metrics to files and servers, for people without TensorBoard."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import keras
+
+from kopt._core import checks
+from kopt.callbacks.guard import stop_if_stuck
+from kopt.callbacks.report import tell_metrics
+from kopt.callbacks.run_length import tell_run_length
+from kopt.callbacks.sinks import FanOut, Sink
+from kopt.monitoring.buckets import BUCKET_EDGES
+from kopt.monitoring.observer import Observer
+from kopt.monitoring.quantity import Quantity
+
+
+class Monitor(keras.callbacks.Callback):
+    """Sends the gradients of real training steps, and each epoch's metrics, to sinks of your choice.
+
+    At optimizer steps 1, n, 2n, ... the sinks get what `kopt.callbacks.TensorBoard` logs there, under the same tags:
+    norms of gradients, weights and updates, learning rates, losses. When an epoch ends they get `epoch` (from 0, as in
+    Keras' `History`), `epoch_<metric>`, `epoch_val_<metric>` and `epoch_learning_rate`, all at the optimizer step that
+    the epoch ended with: every number has the same x-axis, and those of an epoch have its number beside them.
+
+    What the step computes is not changed. A sink that fails (a full disk, a server that does not answer) is warned
+    about once per `fit`; training, and the other sinks, go on. To log to TensorBoard as well, use
+    `kopt.callbacks.TensorBoard(log_dir, sinks=[...])` instead.
+
+    Args:
+        sinks: Where the numbers go: `kopt.callbacks.JSONLines`, `CSV`, `MLflow`, `WandB`, or instances of your own
+            subclasses of `kopt.callbacks.Sink`.
+        gradients: Interval n in optimizer steps; 0 turns gradient logging off.
+        gradient_histograms: Whether to send histograms of the gradients, as `gradients/<path>`, as well.
+        monitor: What to look at: `"economy"`, `"business"`, `"full"` or a list of `kopt.monitoring` quantities; by
+            default norms and statistics.
+        every: An interval in optimizer steps or a rule, in place of `gradients`.
+        include: Regular expression; only variables and layers whose paths match are shown one by one.
+        exclude: Regular expression of those that are not.
+
+    Raises:
+        ValueError: `sinks` is empty or holds something else, or another argument is out of its range.
+
+    Example:
+
+    ```python
+    model.fit(x, y, epochs=10, callbacks=[kopt.callbacks.Monitor([kopt.callbacks.JSONLines("logs/first.jsonl")])])
+    ```
+    """
+
+    def __init__(
+        self,
+        sinks: Iterable[Sink],
+        *,
+        gradients: int = 100,
+        gradient_histograms: bool = False,
+        monitor: str | Sequence[Quantity] | None = None,
+        every: Callable[[int], bool] | int | None = None,
+        include: str | None = None,
+        exclude: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.async_safe = True  # Keras may run `on_train_batch_end` in a thread, which keeps JAX asynchronous.
+        self._sinks = FanOut(sinks, BUCKET_EDGES)
+        if not self._sinks:
+            raise checks.fail("sinks", "a list of one sink or more", sinks)
+        interval = checks.count(
+            "gradients", gradients, least=0, advice="It is an interval in optimizer steps; 0 is off."
+        )
+        self._observer = Observer.of(
+            self._sinks.deliver,
+            gradients=interval,
+            gradient_histograms=checks.flag("gradient_histograms", gradient_histograms),
+            monitor=monitor,
+            every=every,
+            include=include,
+            exclude=exclude,
+        )
+
+    # Batch hooks use `_model`: on JAX `model` copies the state back, which here would race with the step under way.
+
+    def set_model(self, model: Any) -> None:
+        """Takes the model, before `fit` makes its train function."""
+        super().set_model(model)
+        self._observer.set_model(model)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        tell_run_length(self._model, self.params)
+        self._sinks.open(self.model, self.params)
+        self._observer.begin(self.params)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._observer.begin_epoch()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._observer.collect()
+        stop_if_stuck(self._model)
+        self._observer.begin_batch(batch)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._observer.end_batch()
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._observer.collect(now=True)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        tell_metrics(self._model, logs)
+        self._observer.collect(now=True)
+        self._sinks.epoch(epoch, self.model, logs)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._observer.finish()
+        self._sinks.close()
