@@ -236,7 +236,8 @@ def test_the_first_non_finite_number_is_named(tmp_path):
 def test_time_and_memory(tmp_path):
     seen, _ = watched.watched(tmp_path, [monitoring.Throughput(), monitoring.Memory()], epochs=2)
     times = seen["throughput/step_ms"]
-    assert times.keys() >= {2, 3, 4}
+    # Quick steps are waited for together, at the latest where an epoch ends.
+    assert times.keys() >= {4, 8}
     for step, milliseconds in times.items():
         assert seen["throughput/examples_per_second"][step] == pytest.approx(BATCH / milliseconds * 1e3)
         assert 0 <= seen["throughput/data_wait_fraction"][step] <= 1

@@ -105,6 +105,18 @@ def rounds_anew(model: Any) -> bool:  # noqa: ARG001
     return False
 
 
+def apart(tensor: Any, number: Any) -> Any:
+    """Returns a tensor of a step so that XLA still computes the original inside of what uses it, and rounds as before.
+
+    As an output of its own it would be stored, and no longer multiply and add in one operation with what follows.
+
+    Args:
+        tensor: To be kept.
+        number: Of the step; the compiler does not know that it is above 0.
+    """
+    return keras.ops.where(number > 0, tensor, keras.ops.zeros_like(tensor))
+
+
 def replicas_of(model: Any) -> int:  # noqa: ARG001
     """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
     return 1

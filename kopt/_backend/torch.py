@@ -82,6 +82,11 @@ def rounds_anew(model: Any) -> bool:
     return bool(model.jit_compile) and not model.run_eagerly
 
 
+def apart(tensor: Any, number: Any) -> Any:  # noqa: ARG001
+    """Returns a tensor of a step in a form that may be kept without a change of how the step rounds."""
+    return tensor
+
+
 def replicas_of(model: Any) -> int:  # noqa: ARG001
     """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
     return 1

@@ -216,7 +216,8 @@ class Instrument:
             numbers["examples"] = ops.shape(leaves[0])[0]
         for name in ("gradients", "last_gradients", "before", "after"):
             if name in variant.keeps or (name == "after" and "loss" in variant.keeps):
-                kept[name] = [tensor for step in last.values() for tensor in getattr(step, name)]
+                shown = [(tensor, step.number) for step in last.values() for tensor in getattr(step, name)]
+                kept[name] = [adapter_module.apart(tensor, number) for tensor, number in shown]
         # TensorFlow would make one tensor of a list.
         kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
         return replaced({"logs": logs, "seen": variant.layout.pack(numbers, counts), "kept": kept})
