@@ -148,3 +148,40 @@ def without_its_optimizer() -> Any:
             return logs, (trainable, non_trainable, optimizer_variables, metrics)
 
     return _functional(Elsewhere)
+
+
+class Adversarial(keras.Model):
+    """A GAN that compares means, as users write one for TensorFlow or PyTorch."""
+
+    def __init__(self, generator: Any, discriminator: Any) -> None:
+        super().__init__()
+        self.generator, self.discriminator = generator, discriminator
+        self.noise = keras.random.SeedGenerator(5)
+
+    def compile(self, d_optimizer: Any, g_optimizer: Any) -> None:
+        super().compile()
+        self.d_optimizer, self.g_optimizer = d_optimizer, g_optimizer
+
+    def losses_of(self, real: Any) -> tuple[Any, Any]:
+        fake = self.generator(keras.random.normal((8, 2), seed=self.noise), training=True)
+        judged = ops.mean(self.discriminator(fake, training=True))
+        return judged - ops.mean(self.discriminator(real, training=True)), -judged
+
+    def train_step(self, data: Any) -> Any:
+        real = data[0] if isinstance(data, tuple | list) else data
+        turns = ((self.discriminator, self.d_optimizer, 0), (self.generator, self.g_optimizer, 1))
+        for part, optimizer, place in turns:
+            variables = part.trainable_variables
+            optimizer.apply(self.gradients_of(real, variables, place), variables)
+        return {"loss": ops.mean(real)}
+
+    def gradients_of(self, real: Any, variables: Any, place: int) -> list[Any]:
+        if BACKEND == "tensorflow":
+            import tensorflow as tf
+
+            with tf.GradientTape() as tape:
+                loss = self.losses_of(real)[place]
+            return tape.gradient(loss, variables)
+        self.zero_grad()
+        self.losses_of(real)[place].backward()
+        return [variable.value.grad for variable in variables]

@@ -117,6 +117,11 @@ def apart(tensor: Any, number: Any) -> Any:
     return keras.ops.where(number > 0, tensor, keras.ops.zeros_like(tensor))
 
 
+def dense(gradient: Any) -> Any:
+    """Returns a gradient as one tensor, also that of an embedding."""
+    return gradient
+
+
 def replicas_of(model: Any) -> int:  # noqa: ARG001
     """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
     return 1

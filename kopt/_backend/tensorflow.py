@@ -124,6 +124,11 @@ def apart(tensor: Any, number: Any) -> Any:  # noqa: ARG001
     return tensor
 
 
+def dense(gradient: Any) -> Any:
+    """Returns a gradient as one tensor, also that of an embedding."""
+    return tf.convert_to_tensor(gradient)
+
+
 def replicas_of(model: Any) -> int:
     """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
     return model.distribute_strategy.num_replicas_in_sync

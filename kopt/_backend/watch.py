@@ -127,13 +127,13 @@ def layers_by_path(model: Any) -> dict[str, Any]:
 
 
 def unique_paths(model: Any, variables: list[Any]) -> list[str]:
-    """Returns the variables' paths without the model's own name, so that the tags of two runs line up."""
+    """Returns the variables' paths without the model's own name (if there is one), so that tags of two runs line up."""
     return _unique([_path(model, variable) for variable in variables])
 
 
 def _path(model: Any, owned: Any) -> str:
     path = getattr(owned, "path", None) or owned.name
-    return path.removeprefix(f"{model.name}/").replace(":", "_")
+    return (path if model is None else path.removeprefix(f"{model.name}/")).replace(":", "_")
 
 
 def _unique(paths: list[str]) -> list[str]:

@@ -48,12 +48,18 @@ class Norms(Quantity):
         }
 
     def after_step(self, numbers: Mapping[str, float], kept: Kept) -> dict[str, float]:
-        ratios = {}
-        for i in kept.chosen:
-            path = kept.paths[i]
-            change, weight = numbers[f"updates_norm/{path}"], numbers[f"weights_norm/{path}"]
-            ratios[f"update_to_weight/{path}"] = change / weight if weight else math.nan if change else 0.0
-        return ratios
+        return ratios(numbers)
+
+
+def ratios(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Returns `update_to_weight/<path>` for each variable whose norms are there; NaN where weights of 0 are changed."""
+    found = {}
+    for tag, weight in numbers.items():
+        family, _, path = tag.partition("/")
+        if family == "weights_norm":
+            change = numbers[f"updates_norm/{path}"]
+            found[f"update_to_weight/{path}"] = change / weight if weight else math.nan if change else 0.0
+    return found
 
 
 class GradientStatistics(Quantity):
