@@ -245,6 +245,7 @@ def logged_for_the_golden_file(log_dir):
     for name in ("train", "validation"):
         directory = log_dir / name
         points = event_files.scalars(directory) | event_files.histograms(directory) | event_files.images(directory)
+        points |= event_files.texts(directory)
         found[name] = {tag: event_files.steps(points[tag]) for tag in sorted(points)}
     return found
 
