@@ -104,7 +104,7 @@ def versions() -> str:
 def summary(model: Any) -> str:
     """Returns the model's layers as a table."""
     lines: list[str] = []
-    model.summary(line_length=88, print_fn=lambda text, **_: lines.append(text), expand_nested=True)
+    model.summary(line_length=76, print_fn=lambda text, **_: lines.append(text), expand_nested=True)
     return "\n".join(lines)
 
 

@@ -10,6 +10,8 @@ from kopt._backend import watch
 from kopt._core import checks
 
 Value = bool | int | float | str
+# Columns that each run has, if only to be compared with one that follows a schedule or decays no weights.
+_USUAL = {"learning_rate": "FLOAT64", "optimizer": "STRING", "schedule": "STRING", "weight_decay": "FLOAT64"}
 
 
 def checked(values: Any) -> dict[str, Value]:
@@ -44,8 +46,10 @@ def of_run(optimizer: Any, epochs: int | None, steps: int | None) -> dict[str, V
         rate = config.get("learning_rate")
         if isinstance(rate, Mapping):
             found["schedule"] = str(rate.get("class_name"))
+        idle = {"name"} if config.get("use_ema") else {"name", "ema_momentum"}
         for name, value in config.items():
-            if name != "name" and isinstance(value, bool | int | float | str):
+            # What is off says nothing.
+            if name not in idle and isinstance(value, bool | int | float | str) and value is not False:
                 found[name] = str(value) if isinstance(value, float) and not math.isfinite(value) else value
     return found | {name: value for name, value in (("epochs", epochs), ("steps_per_epoch", steps)) if value}
 
@@ -75,24 +79,21 @@ def end_value(*, success: bool) -> Any:
     return _value("session_end_info", HParamsPluginData(session_end_info=end))
 
 
-def experiment_value(values: Mapping[str, Value], metrics: Iterable[str]) -> Any:
+def experiment_value(values: Mapping[str, Value], metrics: Iterable[str], *, chosen: bool) -> Any:
     """Returns the columns of the table as a summary value.
 
     Args:
         values: Hyperparameters by name.
         metrics: Names as in the logs of an epoch.
+        chosen: Whether the user has named the hyperparameters; else the usual ones stand first.
     """
-    from tensorboardX.proto.api_pb2 import Experiment, HParamInfo, MetricInfo, MetricName
+    from tensorboardX.proto.api_pb2 import Experiment, MetricInfo, MetricName
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
-    infos = []
+    kinds = {} if chosen else dict(_USUAL)
     for name, value in values.items():
-        kind = "BOOL" if isinstance(value, bool) else "STRING" if isinstance(value, str) else "FLOAT64"
-        info = HParamInfo(name=name, type=f"DATA_TYPE_{kind}")
-        if kind == "BOOL":
-            info.domain_discrete.extend([False, True])
-        # A string or number may be any other one in another run: a domain would hide that run from the table.
-        infos.append(info)
+        kinds[name] = "BOOL" if isinstance(value, bool) else "STRING" if isinstance(value, str) else "FLOAT64"
+    infos = [_column(name, kind, first=chosen or name in _USUAL) for name, kind in kinds.items()]
     columns = []
     for metric in metrics:
         own = metric.removeprefix("val_")
@@ -100,6 +101,21 @@ def experiment_value(values: Mapping[str, Value], metrics: Iterable[str]) -> Any
         name = MetricName(group=group, tag=f"epoch_{own}")
         columns.append(MetricInfo(name=name, display_name=f"{group} {own}", dataset_type=f"DATASET_{kind}"))
     return _value("experiment", HParamsPluginData(experiment=Experiment(hparam_infos=infos, metric_infos=columns)))
+
+
+def _column(name: str, kind: str, *, first: bool) -> Any:
+    """Returns what TensorBoard has to know of a hyperparameter.
+
+    A string or number may be any other one in another run: a domain would hide that run from the table.
+    """
+    from tensorboardX.proto.api_pb2 import HParamInfo
+
+    info = HParamInfo(name=name, type=f"DATA_TYPE_{kind}")
+    if kind == "BOOL":
+        info.domain_discrete.extend([False, True])
+    # TensorBoard shows five columns, and those first of which it knows that they differ between runs. tensorboardX does
+    # not know this field, number 7, a bool.
+    return HParamInfo.FromString(info.SerializeToString() + (b"\x38\x01" if first else b""))
 
 
 def _value(name: str, content: Any) -> Any:

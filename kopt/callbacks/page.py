@@ -70,7 +70,7 @@ class Page:
         """To be called when an epoch has ended, with its number on the page."""
         if self._root is not None:
             # What the metrics are called is known now.
-            self._root.add([table.experiment_value(self._values, logs)], 0)
+            self._root.add([table.experiment_value(self._values, logs, chosen=self._hparams is not None)], 0)
         if self._samples is not None:
             writer.add(self._samples.values(model), epoch)
 
