@@ -2,7 +2,7 @@
 
 from kopt import optimizers, schedules, transforms
 
-__all__ = ["SAM", "callbacks", "optimizers", "schedules", "transforms"]
+__all__ = ["SAM", "callbacks", "monitoring", "optimizers", "schedules", "transforms"]
 __version__ = "0.1.0"
 
 
@@ -12,8 +12,8 @@ def __getattr__(name: str) -> object:
 
         return SAM
     # The callbacks need an event writer, which a process that only trains or loads a model need not import.
-    if name == "callbacks":
+    if name in ("callbacks", "monitoring"):
         import importlib
 
-        return importlib.import_module("kopt.callbacks")
+        return importlib.import_module(f"kopt.{name}")
     raise AttributeError(f"module 'kopt' has no attribute {name!r}")

@@ -1,5 +1,6 @@
 """What users write themselves: an optimizer, a model that builds at its first call, a train step, a loss."""
 
+import contextlib
 from typing import Any
 
 import keras
@@ -150,6 +151,15 @@ def without_its_optimizer() -> Any:
     return _functional(Elsewhere)
 
 
+def without_gradients() -> Any:
+    """Returns the context in which a step is taken."""
+    if BACKEND != "torch":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.no_grad()
+
+
 class Adversarial(keras.Model):
     """A GAN that compares means, as users write one for TensorFlow or PyTorch."""
 
@@ -172,7 +182,9 @@ class Adversarial(keras.Model):
         turns = ((self.discriminator, self.d_optimizer, 0), (self.generator, self.g_optimizer, 1))
         for part, optimizer, place in turns:
             variables = part.trainable_variables
-            optimizer.apply(self.gradients_of(real, variables, place), variables)
+            gradients = self.gradients_of(real, variables, place)
+            with without_gradients():
+                optimizer.apply(gradients, variables)
         return {"loss": ops.mean(real)}
 
     def gradients_of(self, real: Any, variables: Any, place: int) -> list[Any]:

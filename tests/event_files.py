@@ -17,6 +17,8 @@ if keras.backend.backend() != "tensorflow":
     sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
 
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.util import tensor_util
 
 Points = list[tuple[int, float]]
@@ -109,3 +111,56 @@ def records(path: Path) -> tuple[int, int]:
 def _masked(data: bytes) -> bytes:
     crc = crc32c.crc32c(data)
     return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def texts(directory: Any) -> dict[str, list[tuple[int, str]]]:
+    """Returns (step, text) pairs by tag."""
+    found = _accumulated(directory)
+    return {
+        tag: [(event.step, _strings(event)[0].decode()) for event in found.Tensors(tag)]
+        for tag in _tensor_tags(found, "text")
+    }
+
+
+def layouts(directory: Any) -> list[dict[str, dict[str, list[str]]]]:
+    """Returns the custom-scalar layouts, each as category -> chart -> patterns of tags."""
+    found = _accumulated(directory)
+    made = []
+    for tag in _tensor_tags(found, "custom_scalars"):
+        for event in found.Tensors(tag):
+            layout = layout_pb2.Layout.FromString(_strings(event)[0])
+            charts = {
+                of.title: {chart.title: list(chart.multiline.tag) for chart in of.chart} for of in layout.category
+            }
+            made.append(charts)
+    return made
+
+
+class HParams(NamedTuple):
+    """A session as TensorBoard's HParams page reads it; `metrics` are (group, tag) pairs."""
+
+    values: dict[str, Any]
+    columns: dict[str, str]
+    metrics: list[tuple[str, str]]
+    status: str | None
+
+
+def hparams(directory: Any) -> HParams:
+    """Returns the session of a run's directory."""
+    found = _accumulated(directory)
+    contents = found.PluginTagToContent(metadata.PLUGIN_NAME)
+    start = metadata.parse_session_start_info_plugin_data(contents[metadata.SESSION_START_INFO_TAG])
+    values = {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()}
+    columns, metrics, status = {}, [], None
+    if metadata.EXPERIMENT_TAG in contents:
+        experiment = metadata.parse_experiment_plugin_data(contents[metadata.EXPERIMENT_TAG])
+        columns = {info.name: api_pb2.DataType.Name(info.type) for info in experiment.hparam_infos}
+        metrics = [(info.name.group, info.name.tag) for info in experiment.metric_infos]
+    if metadata.SESSION_END_INFO_TAG in contents:
+        end = metadata.parse_session_end_info_plugin_data(contents[metadata.SESSION_END_INFO_TAG])
+        status = api_pb2.Status.Name(end.status)
+    return HParams(values, columns, metrics, status)
+
+
+def _strings(event: Any) -> list[bytes]:
+    return np.ravel(tensor_util.make_ndarray(event.tensor_proto)).tolist()

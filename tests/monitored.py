@@ -210,7 +210,7 @@ def promised_scalars(training: Training, paths: list[str]) -> set[str]:
 
 
 def logged(log_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns scalars of optimizer steps and histograms of gradients by tag; Keras' own scalars left out."""
+    """Returns scalars of optimizer steps and histograms of gradients by tag; Keras' own and the page's left out."""
     scalars = event_files.scalars(log_dir / "train")
-    own = {tag: points for tag, points in scalars.items() if not tag.startswith(("epoch_", "batch_"))}
+    own = {tag: points for tag, points in scalars.items() if not tag.startswith(("epoch", "batch_", "guide/"))}
     return own, event_files.histograms(log_dir / "train")

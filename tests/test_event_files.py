@@ -157,13 +157,45 @@ def test_it_is_a_keras_tensorboard(tmp_path):
     assert isinstance(callbacks.TensorBoard(tmp_path), keras.callbacks.TensorBoard)
 
 
-def test_embeddings_are_saved(tmp_path):
+def test_embeddings_are_saved_with_their_metadata_in_each_fit(tmp_path):
     model = trainings.embedding()
+    layer = model.layers[0]
     model.compile("adam", "mse")
     x, y = monitored.words()
-    model.fit(x, y, epochs=2, verbose=0, callbacks=[callbacks.TensorBoard(tmp_path / "logs", embeddings_freq=1)])
-    assert (tmp_path / "logs" / "projector_config.pbtxt").exists()
-    assert len(list((tmp_path / "logs" / "train").glob("keras_embedding.ckpt-*"))) == 2
+    names = {layer.name: "words.tsv"}
+    monitor = callbacks.TensorBoard(tmp_path / "logs", embeddings_freq=1, embeddings_metadata=names, gradients=0)
+    for _ in range(2):
+        model.fit(x, y, epochs=2, verbose=0, callbacks=[monitor])
+        config = (tmp_path / "logs" / "projector_config.pbtxt").read_text()
+        assert 'metadata_path: "words.tsv"' in config
+    assert names == {layer.name: "words.tsv"}
+    saved = sorted((tmp_path / "logs" / "train").glob("keras_embedding.ckpt-*"))
+    assert [path.name.split("-")[1][0] for path in saved] == ["0", "1", "2", "3"]
+    before = layer.get_weights()
+    layer.set_weights([0 * weight for weight in before])
+    model.load_weights(saved[-1])
+    np.testing.assert_array_equal(layer.get_weights(), before)
+    with pytest.raises(ValueError, match="Unrecognized `Embedding` layer names"):
+        model.fit(x, y, verbose=0, callbacks=[callbacks.TensorBoard(tmp_path, embeddings_freq=1,
+                                                                    embeddings_metadata={"no": "file"})])  # fmt: skip
+
+
+def test_a_profile_is_written_where_the_backend_has_one(tmp_path):
+    if monitored.BACKEND == "torch":
+        with pytest.raises(ValueError, match="not yet available with the torch backend"):
+            callbacks.TensorBoard(tmp_path, profile_batch=2)
+        return
+    if monitored.BACKEND == "jax" and sys.version_info < (3, 12):
+        with pytest.warns(UserWarning, match=r"requires python >= 3.12"):
+            callbacks.TensorBoard(tmp_path, profile_batch=2)
+        return
+    model = monitored.mlp()
+    model.compile("sgd", "mse")
+    x, y = monitored.regression()
+    monitor = callbacks.TensorBoard(tmp_path, profile_batch=(2, 3), gradients=2)
+    model.fit(x, y, batch_size=4, verbose=0, callbacks=[monitor])
+    assert list((tmp_path / "train" / "plugins" / "profile").glob("*/*.xplane.pb"))
+    assert event_files.steps(event_files.scalars(tmp_path / "train")["loss/total"]) == [1, 2, 4]
 
 
 def test_callbacks_that_start_in_the_same_second_keep_their_files(tmp_path, monkeypatch):
@@ -180,7 +212,7 @@ def test_callbacks_that_start_in_the_same_second_keep_their_files(tmp_path, monk
     assert all(event_files.records(file) >= (2, 0) for file in files)
     scalars = event_files.scalars(tmp_path / "train")
     assert sorted(event_files.steps(scalars["gradients/global_norm"])) == [1, 2, 3, 4, 6, 8]
-    assert event_files.steps(scalars["epoch_loss"]) == [0] * 4
+    assert event_files.steps(scalars["epoch_loss"]) == [0, 0, 1, 1]
 
 
 CHILD = """
@@ -200,7 +232,7 @@ class Reporter(keras.callbacks.Callback):
             raise RuntimeError("The user's own trouble.")
 
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-model.compile("adam", "mse")
+model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, 1000)), "mse")
 x, y = np.ones((4000, 4)), np.ones((4000, 1))
 monitor = callbacks.TensorBoard(sys.argv[1], gradients=1, gradient_histograms=True, **OPTIONS)
 model.fit(x, y, batch_size=4, epochs=EPOCHS, steps_per_epoch=STEPS, verbose=0, callbacks=[monitor, Reporter()])
@@ -251,7 +283,8 @@ def test_a_process_that_fails_leaves_what_it_saw(tmp_path):
     assert process.returncode == 1
     assert "own trouble" in errors
     (file,) = event_files.files(tmp_path / "train")
-    assert event_files.records(file) == (79, 0), "A head, and 39 steps with a record of scalars and one of histograms."
+    assert event_files.records(file) == (82, 0), "A head, the page's three, and 39 steps with scalars and histograms."
+    assert event_files.hparams(tmp_path).status == "STATUS_FAILURE"
     assert event_files.steps(event_files.scalars(tmp_path / "train")["gradients/global_norm"]) == list(range(1, 40))
 
 

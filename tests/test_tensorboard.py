@@ -79,7 +79,7 @@ def test_an_interval_of_zero_adds_nothing(tmp_path):
     watcher, model, other = Watcher(), compiled(), compiled()
     fit(model, callbacks.TensorBoard(tmp_path, gradients=0), watcher)
     assert all(watcher.before)
-    assert all(tag.startswith("epoch_") for tag in event_files.scalars(tmp_path / "train"))
+    assert all(tag.startswith("epoch") for tag in event_files.scalars(tmp_path / "train"))
     fit(other)
     assert vars(model).keys() == vars(other).keys()
 
@@ -245,6 +245,7 @@ def logged_for_the_golden_file(log_dir):
     for name in ("train", "validation"):
         directory = log_dir / name
         points = event_files.scalars(directory) | event_files.histograms(directory) | event_files.images(directory)
+        points |= event_files.texts(directory)
         found[name] = {tag: event_files.steps(points[tag]) for tag in sorted(points)}
     return found
 

@@ -190,3 +190,8 @@ def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]
     if not isinstance(condition, jax.core.Tracer):  # `cond` would compile both anew at each call
         return then() if condition else otherwise()
     return keras.ops.cond(condition, then, otherwise)
+
+
+def devices() -> list[str]:
+    """Returns what the backend can compute on, for people to read."""
+    return [f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices()]

@@ -169,3 +169,13 @@ def outside_traces() -> Any:
 def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
     """Returns what one of two pure functions returns; the other does not run, unless `vectorized_map` needs both."""
     return keras.ops.cond(condition, then, otherwise)
+
+
+def devices() -> list[str]:
+    """Returns what the backend can compute on, for people to read."""
+    found = []
+    for device in tf.config.list_physical_devices():
+        kind = {} if device.device_type == "CPU" else tf.config.experimental.get_device_details(device)
+        name = f" ({kind['device_name']})" if "device_name" in kind else ""
+        found.append(device.name.removeprefix("/physical_device:").lower() + name)
+    return found

@@ -136,3 +136,9 @@ def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]
     if is_batchedtensor(condition):
         return keras.tree.map_structure(lambda a, b: torch.where(condition, a, b), then(), otherwise())
     return then() if condition else otherwise()
+
+
+def devices() -> list[str]:
+    """Returns what the backend can compute on, for people to read."""
+    names = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    return names or ["cpu"]

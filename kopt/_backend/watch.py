@@ -1,12 +1,14 @@
 """What the monitor may see of a Keras optimizer and trainer: the private Keras names that it needs, in one place."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
+from keras.src.utils import module_utils
 
 from kopt._backend.driven import DrivenOptimizer
 
@@ -193,6 +195,20 @@ def overriding(owner: Any, name: str, function: Any) -> Iterator[None]:
 def set_train_function(model: Any, function: Callable[..., Any]) -> None:
     """Makes a model train with a function; past Keras' tracking of attributes, which takes 50 microseconds."""
     vars(model)["train_function"] = function
+
+
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Keeps Keras from importing TensorFlow just to see whether an object that it serializes is one of its."""
+    lazy = vars(module_utils.tensorflow)
+    if "tensorflow" in sys.modules or lazy.get("_available", True) is not None:
+        yield
+        return
+    lazy["_available"] = False
+    try:
+        yield
+    finally:
+        lazy["_available"] = None
 
 
 def loss_scale(optimizer: Any) -> Any:

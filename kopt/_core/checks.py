@@ -96,6 +96,13 @@ def text(name: str, value: Any) -> str:
     return value
 
 
+def file_name(name: str, value: Any) -> str:
+    """Returns `value`, a string that can name a file or directory."""
+    if not isinstance(value, str) or value in ("", ".", "..") or set(value) & set("/\\:\0"):
+        raise fail(name, "a string that can name a directory, without `/`, `\\` and `:`", value)
+    return value
+
+
 def triple(name: str, value: Any) -> tuple[float, float, float]:
     """Returns `value` as a tuple of three floats."""
     rule = "a list of three finite numbers"

@@ -1,9 +1,21 @@
 """Callbacks that look at a training run and leave what it learns as it is."""
 
 from kopt.callbacks.averaged_weights import AveragedWeights
+from kopt.callbacks.by_hand import monitor_step
 from kopt.callbacks.monitor import Monitor
 from kopt.callbacks.report import Report
 from kopt.callbacks.sinks import CSV, JSONLines, MLflow, Sink, WandB
 from kopt.callbacks.tensorboard import TensorBoard
 
-__all__ = ["CSV", "AveragedWeights", "JSONLines", "MLflow", "Monitor", "Report", "Sink", "TensorBoard", "WandB"]
+__all__ = [
+    "CSV",
+    "AveragedWeights",
+    "JSONLines",
+    "MLflow",
+    "Monitor",
+    "Report",
+    "Sink",
+    "TensorBoard",
+    "WandB",
+    "monitor_step",
+]

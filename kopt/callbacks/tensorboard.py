@@ -1,20 +1,27 @@
 """TensorBoard logging of gradients, updates, learning rates and losses beside Keras' own scalars."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from kopt._backend import watch
 from kopt._core import checks
+from kopt.callbacks.going_on import GoingOn
 from kopt.callbacks.guard import stop_if_stuck
+from kopt.callbacks.layout import GUIDE, GUIDE_VALUE
+from kopt.callbacks.page import Page
+from kopt.callbacks.past import EPOCH
+from kopt.callbacks.places import check_directory, claimed, is_remote
 from kopt.callbacks.report import tell_metrics
 from kopt.callbacks.run_length import tell_run_length
 from kopt.callbacks.sinks import FanOut, Sink
-from kopt.callbacks.writer import EventWriter, Summaries, check_directory, histogram_value
+from kopt.callbacks.writer import EventWriter, Summaries, histogram_value
 from kopt.monitoring.buckets import BUCKET_EDGES
+from kopt.monitoring.gradients import ratios
 from kopt.monitoring.observer import Observer
 from kopt.monitoring.quantity import Quantity
 from kopt.schedules import Warmup
@@ -76,6 +83,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
     ```
     """
 
+    log_dir: str
+    embeddings_metadata: Any
+
     def __init__(
         self,
         log_dir: str = "logs",
@@ -95,12 +105,19 @@ class TensorBoard(keras.callbacks.TensorBoard):
         include: str | None = None,
         exclude: str | None = None,
         sinks: Iterable[Sink] = (),
+        name: str | None = None,
+        page: bool = True,
+        hparams: Mapping[str, bool | int | float | str] | None = None,
+        samples: tuple[Any, Any] | None = None,
+        class_names: Sequence[str] | None = None,
     ) -> None:
         if update_freq not in ("epoch", "batch"):
             checks.count("update_freq", update_freq, advice='Or "epoch", or "batch".')
         check_directory(str(log_dir))
+        self._page = Page(shown=page, hparams=hparams, samples=samples, class_names=class_names)
+        checks.optional(checks.file_name, "name", name)
         super().__init__(
-            log_dir=log_dir,
+            log_dir=str(log_dir),
             histogram_freq=checks.count("histogram_freq", histogram_freq, least=0),
             write_graph=False,
             write_images=write_images,
@@ -116,7 +133,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.gradient_histograms = checks.flag("gradient_histograms", gradient_histograms)
         # Keras may run `on_train_batch_end` in threads when it has nothing to do there, which keeps JAX asynchronous.
         self.async_safe = update_freq == "epoch" and not (write_steps_per_second or profile_batch)
-        self._summary_module = Summaries()
+        self._going_on = GoingOn()
+        self._summary_module = Summaries(self._going_on.last_steps)
         self._observer = Observer.of(
             self._deliver,
             gradients=self.gradients,
@@ -127,17 +145,25 @@ class TensorBoard(keras.callbacks.TensorBoard):
             exclude=exclude,
         )
         self._sinks = FanOut(sinks, BUCKET_EDGES)
+        self._has_begun = False
         self.latest: dict[str, float] = {}
+        if name is not None:
+            self.log_dir = claimed(self.log_dir, name)
 
     def _configure_embeddings(self) -> None:
-        if "://" not in self.log_dir:
+        if not is_remote(self.log_dir):
             # Keras relies on its writer of the graph to have made the directory.
             Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+        metadata = self.embeddings_metadata
+        if isinstance(metadata, dict):
+            self.embeddings_metadata = dict(metadata)  # Keras empties it, and a second fit would find nothing in it.
         super()._configure_embeddings()
+        self.embeddings_metadata = metadata
 
     def set_model(self, model: Any) -> None:
         self._close_writers()  # A fit that ended by an exception left them open.
         super().set_model(model)
+        self._going_on.look(self.log_dir, self._train_dir, self._val_dir)
         self._observer.set_model(model)
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -147,8 +173,11 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self._warn_of_long_warmup()
         self._sinks.open(self.model, self.params)
         self._observer.begin(self.params)
+        self._has_begun = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if not self._has_begun:
+            self._begin(epoch)
         super().on_epoch_begin(epoch, logs)
         self._observer.begin_epoch()
 
@@ -170,18 +199,64 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         tell_metrics(self._model, logs)
         self._observer.collect(now=True)
+        epoch += self._going_on.shift
         super().on_epoch_end(epoch, logs)
+        self._going_on.end_epoch(epoch)
+        step = self._steps_done()
+        if step:
+            self._train_writer.add_scalars({EPOCH: epoch}, step)
+        self._page.end_epoch(self._model, self._train_writer, epoch, logs or {})
         self._sinks.epoch(epoch, self.model, logs)
 
     def on_train_end(self, logs: Any = None) -> None:
         self._observer.finish()
+        self._page.end()
         super().on_train_end(logs)
         self._sinks.close()
+        self._going_on.end()
+
+    def write(self, numbers: Mapping[str, Any], step: int) -> None:
+        """Logs numbers of a training loop by hand, such as those of `kopt.callbacks.monitor_step`.
+
+        Args:
+            numbers: Scalars by tag: tensors or numbers.
+            step: Number of the optimizer step.
+        """
+        if not self._writers and not hasattr(self, "_train_dir"):
+            self._train_dir = str(Path(self.log_dir) / "train")
+        found = {tag: float(ops.convert_to_numpy(value)) for tag, value in numbers.items()}
+        self._deliver(checks.count("step", step, least=0), found | ratios(found), {})
+
+    def close(self) -> None:
+        """Writes what is left to the disk; `fit` does this by itself."""
+        self._close_writers()
+
+    def _begin(self, epoch: int) -> None:
+        """Begins the page, and goes on where the files end: once another callback has restored what it restores."""
+        self._has_begun = True
+        self._global_train_batch = watch.micro_steps(self._model.optimizer)
+        step = self._steps_done()
+        self._going_on.begin(self._model.optimizer, step, epoch)
+        root = self._summary_module.create_file_writer(self.log_dir)
+        self._page.begin(
+            self._model,
+            self.params or {},
+            (root, self._train_writer),
+            step=step,
+            batches=self._global_train_batch,
+            epoch=epoch,
+            logs_steps=self.gradients > 0,
+        )
+
+    def _steps_done(self) -> int:
+        optimizer = watch.leading(watch.optimizers_of(self._model))
+        return 0 if optimizer is None else watch.micro_steps(optimizer) // watch.accumulation(optimizer)
 
     def _deliver(self, step: int, scalars: dict[str, float], counts: dict[str, np.ndarray]) -> None:
         self.latest = scalars
         writer: EventWriter = self._train_writer
-        writer.add_scalars(scalars, step)
+        guide = {GUIDE: GUIDE_VALUE} if any(tag.startswith("update_to_weight/") for tag in scalars) else {}
+        writer.add_scalars(scalars | guide, step)
         writer.add([histogram_value(tag, BUCKET_EDGES, found) for tag, found in counts.items()], step)
         self._sinks.deliver(step, scalars, counts)
 

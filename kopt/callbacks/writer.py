@@ -4,27 +4,14 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from kopt.callbacks import places
+
 _numbers = itertools.count()
-
-
-def check_directory(log_dir: str) -> None:
-    """Raises if nothing can be written at `log_dir`; creates nothing."""
-    if "://" in log_dir:
-        return
-    path = Path(log_dir).absolute()
-    existing = next(parent for parent in [path, *path.parents] if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        problem = "not a directory" if not existing.is_dir() else "not writable"
-        raise ValueError(
-            f"`log_dir` must be a directory that can be written. Received: log_dir={log_dir!r}, "
-            f"but {str(existing)!r} is {problem}."
-        )
 
 
 class EventWriter:
@@ -35,19 +22,27 @@ class EventWriter:
     Args:
         directory: Where the file goes.
         current: The writers that are the default, innermost last.
+        last_steps: For each tag a step up to which nothing is written, because it is in another file already.
     """
 
-    def __init__(self, directory: str, current: list["EventWriter"] | None = None) -> None:
+    def __init__(
+        self,
+        directory: str,
+        current: list["EventWriter"] | None = None,
+        last_steps: Mapping[str, int] | None = None,
+    ) -> None:
         self.directory = directory
         self._current = [] if current is None else current
+        self._last_steps = {} if last_steps is None else last_steps
         self._file: Any = None
 
     def add(self, values: Sequence[Any], step: int) -> None:
         """Writes summary values (`tensorboardX.proto.summary_pb2.Summary.Value`) as one event."""
         from tensorboardX.proto.summary_pb2 import Summary
 
-        if values:
-            self._open().add_summary(Summary(value=values), step)
+        new = [value for value in values if step > self._last_steps.get(value.tag, -1)]
+        if new:
+            self._open().add_summary(Summary(value=new), step)
 
     def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
         """Writes several scalars as one event."""
@@ -74,7 +69,7 @@ class EventWriter:
             # padded because TensorBoard reads the files of a run in the order of their names.
             suffix = f".{os.getpid()}.{next(_numbers):06d}"
             try:
-                self._file = tensorboardX.FileWriter(self.directory, 1000, 0.5, suffix)
+                self._file = tensorboardX.FileWriter(places.for_tensorboardx(self.directory), 1000, 0.5, suffix)
             except OSError as error:
                 raise ValueError(
                     f"`log_dir` must be a directory that can be written. Received: {self.directory!r} ({error})."
@@ -146,18 +141,34 @@ def image_value(tag: str, pictures: np.ndarray) -> Any:
     )
 
 
+def text_value(tag: str, markdown: str) -> Any:
+    """Returns a text in Markdown as a summary value."""
+    from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboardX.proto.tensor_pb2 import TensorProto
+
+    return Summary.Value(
+        tag=tag,
+        metadata=SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text")),
+        tensor=TensorProto(dtype="DT_STRING", tensor_shape={"dim": [{"size": 1}]}, string_val=[markdown.encode()]),
+    )
+
+
 class Summaries:
     """The part of `tf.summary` that `keras.callbacks.TensorBoard` calls, without TensorFlow.
 
     Each callback has its own, so that none writes into another's file, as happens with the default of `tf.summary`.
+
+    Args:
+        last_steps: For each directory and tag a step up to which nothing is written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, last_steps: dict[str, dict[str, int]] | None = None) -> None:
+        self._last_steps = {} if last_steps is None else last_steps
         self._current: list[EventWriter] = []
         self._conditions: list[Callable[[], bool]] = []
 
     def create_file_writer(self, directory: str) -> EventWriter:
-        return EventWriter(directory, self._current)
+        return EventWriter(directory, self._current, self._last_steps.setdefault(directory, {}))
 
     @contextlib.contextmanager
     def record_if(self, condition: Callable[[], bool]) -> Iterator[None]:

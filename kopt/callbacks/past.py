@@ -1,0 +1,92 @@
+"""What event files already hold, read back without TensorFlow and without TensorBoard."""
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from kopt.callbacks import places
+
+EPOCH = "epoch"
+"""Tag of the epoch's number at the optimizer step at which it ended: where a run that goes on finds its epoch."""
+
+
+@dataclass
+class Written:
+    """What is in event files.
+
+    Attributes:
+        first: The first step of each tag.
+        last: The greatest step of each tag.
+        epochs: (optimizer step, epoch) of each epoch that ended.
+    """
+
+    first: dict[str, int] = field(default_factory=dict)
+    last: dict[str, int] = field(default_factory=dict)
+    epochs: list[tuple[int, int]] = field(default_factory=list)
+
+
+def events(file: BinaryIO) -> Iterator[Any]:
+    """Yields the events of a file up to its end, or up to a torn or damaged record, where TensorBoard stops too."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
+
+    while len(head := file.read(12)) == 12:
+        length, checksum = struct.unpack("<QI", head)
+        if masked_crc32c(head[:8]) != checksum:
+            return
+        body = file.read(length + 4)
+        if len(body) < length + 4 or masked_crc32c(body[:-4]) != struct.unpack("<I", body[-4:])[0]:
+            return
+        yield Event.FromString(body[:-4])
+
+
+def contents(file: BinaryIO) -> Written:
+    """Returns what one event file holds."""
+    found = Written()
+    for event in events(file):
+        for value in event.summary.value:
+            found.first.setdefault(value.tag, event.step)
+            found.last[value.tag] = max(event.step, found.last.get(value.tag, event.step))
+            if value.tag == EPOCH:
+                found.epochs.append((event.step, round(value.simple_value)))
+    return found
+
+
+def joined(files: Iterable[Written]) -> Written:
+    """Returns what the last run in a directory has written, from its files in their order.
+
+    A run that goes on writes no step of a tag twice, so a file that does begins another run.
+    """
+    run = Written()
+    for file in files:
+        # `evaluate` may be called any number of times after one step.
+        tags = [tag for tag in file.first if not tag.startswith("evaluation_")]
+        if any(file.first[tag] <= run.last.get(tag, -1) for tag in tags):
+            run = Written()
+        run.first = file.first | run.first
+        run.last |= {tag: max(step, run.last.get(tag, step)) for tag, step in file.last.items()}
+        run.epochs += file.epochs
+    return run
+
+
+class Past:
+    """Reads back what earlier fits have written into the directories of a run."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, list[tuple[str, int]]] = {}
+        self._read: dict[tuple[str, int], Written] = {}
+
+    def look(self, directories: Iterable[str]) -> None:
+        """Notes which files there are; what is written from now on is not of the past."""
+        self._files = {directory: places.event_files(directory) for directory in directories}
+
+    def written(self, directory: str) -> Written:
+        """Returns what the last run in a directory has written."""
+        return joined(self._contents(*file) for file in self._files.get(directory, ()))
+
+    def _contents(self, path: str, size: int) -> Written:
+        if (path, size) not in self._read:  # A fit closes its files, and the next one opens others.
+            with places.opened(path) as file:
+                self._read[path, size] = contents(file)
+        return self._read[path, size]
