@@ -172,6 +172,9 @@ class Adversarial(keras.Model):
         super().compile()
         self.d_optimizer, self.g_optimizer = d_optimizer, g_optimizer
 
+    def call(self, x: Any) -> Any:
+        return self.discriminator(x)
+
     def losses_of(self, real: Any) -> tuple[Any, Any]:
         fake = self.generator(keras.random.normal((8, 2), seed=self.noise), training=True)
         judged = ops.mean(self.discriminator(fake, training=True))

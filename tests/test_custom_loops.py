@@ -133,6 +133,7 @@ def test_a_loop_by_hand_gives_the_numbers_of_fit(tmp_path):
         board.write(step(x[8 * i : 8 * i + 8], y[8 * i : 8 * i + 8]), i + 1)
     board.close()
     written = event_files.scalars(tmp_path / "hand" / "train")
+    del written["guide/update_to_weight"]
     assert written.keys() == seen.keys()
     for tag, points in written.items():
         expected = [seen[tag][step] for step in (1, 2, 3, 4)]
