@@ -124,7 +124,7 @@ def watching(setting: str, log_dir: str, batch: Any, every: int = 1) -> list[Any
     if setting == "second backward":
         return [second_backward(batch)]
     chosen: Any = {"norms": norms, "histograms": [*norms, monitoring.GradientHistograms()], "usual": None}
-    return [callbacks.TensorBoard(log_dir, monitor=chosen.get(setting, setting), every=every)]
+    return [callbacks.TensorBoard(log_dir, monitor=chosen.get(setting, setting), every=every, page=False)]
 
 
 def second_backward(batch: Any) -> Any:

@@ -128,6 +128,8 @@ class Counting(keras.callbacks.Callback):
         self.guard: Any = None
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if device() == "cpu":
+            return
         if batch == 2:  # The first looks are behind; the next is at step 100.
             self.guard = forbidding() if keras.backend.backend() == "jax" else counting(self)
             self.guard.__enter__()

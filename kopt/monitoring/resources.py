@@ -1,5 +1,6 @@
 """What a step costs: time, waiting for data, memory."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,7 +46,7 @@ class Throughput(Quantity):
 
 
 class Memory(Quantity):
-    """Memory in use after the step, in MiB.
+    """Memory in use after the step, in MiB; at most once a second, as asking takes a while.
 
     Tags: `memory/device_mb` and `memory/device_peak_mb` where the backend tells (GPUs), `memory/host_mb` of the process
     (Linux).
@@ -54,7 +55,14 @@ class Memory(Quantity):
         when: Rule or interval of its own; by default that of the monitor.
     """
 
+    def __init__(self, when: Callable[[int], bool] | int | None = None) -> None:
+        super().__init__(when)
+        self._asked = -math.inf
+
     def after_step(self, numbers: Mapping[str, float], kept: Kept) -> dict[str, float]:
+        if time.perf_counter() - self._asked < 1.0:
+            return {}
+        self._asked = time.perf_counter()
         found: dict[str, Any] = {f"memory/{name}_mb": size for name, size in adapter_module.device_memory().items()}
         statistics = Path("/proc/self/statm")
         if statistics.exists():
