@@ -132,15 +132,14 @@ def second_backward(batch: Any) -> Any:
     import keras
     from keras import ops
 
-    from kopt._backend import derivatives
+    from kopt._backend import adapter_module, derivatives
     from kopt.monitoring.batch_loss import LossFunctions
-    from kopt.monitoring.quantity import square_sums
 
     class Second(keras.callbacks.Callback):
         def on_train_begin(self, logs: Any = None) -> None:
             if not hasattr(self, "squares"):
                 self.gradient = LossFunctions(self.model).of((0, 0))[1]
-                self.squares = derivatives.compiled(square_sums)
+                self.squares = derivatives.compiled(adapter_module.square_sums)
 
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
             weights = [ops.convert_to_tensor(variable) for variable in self.model.trainable_variables]

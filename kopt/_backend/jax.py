@@ -122,6 +122,11 @@ def dense(gradient: Any) -> Any:
     return gradient
 
 
+def square_sums(tensors: Sequence[Any]) -> Any:
+    """Returns the sum of squares of each tensor's elements, as a float32 vector, in as few operations as can be."""
+    return keras.ops.stack([keras.ops.sum(keras.ops.square(keras.ops.cast(t, "float32"))) for t in tensors])
+
+
 def replicas_of(model: Any) -> int:  # noqa: ARG001
     """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
     return 1

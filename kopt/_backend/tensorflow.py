@@ -129,6 +129,11 @@ def dense(gradient: Any) -> Any:
     return tf.convert_to_tensor(gradient)
 
 
+def square_sums(tensors: Sequence[Any]) -> Any:
+    """Returns the sum of squares of each tensor's elements, as a float32 vector, in as few operations as can be."""
+    return 2.0 * tf.stack([tf.nn.l2_loss(tf.cast(tensor, tf.float32)) for tensor in tensors])
+
+
 def replicas_of(model: Any) -> int:
     """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
     return model.distribute_strategy.num_replicas_in_sync

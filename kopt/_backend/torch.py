@@ -92,6 +92,12 @@ def dense(gradient: Any) -> Any:
     return gradient
 
 
+def square_sums(tensors: Sequence[Any]) -> Any:
+    """Returns the sum of squares of each tensor's elements, as a float32 vector, in as few operations as can be."""
+    norms = [torch.linalg.vector_norm(tensor, dtype=torch.float32) for tensor in tensors]
+    return torch.square(torch.stack(norms))
+
+
 def replicas_of(model: Any) -> int:  # noqa: ARG001
     """Returns how many replicas take a step together, each with its own part of the batch and its own thread."""
     return 1

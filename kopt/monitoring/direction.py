@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 
-from kopt._backend import derivatives, watch
-from kopt.monitoring.quantity import Kept, Quantity, difference, square_sums
+from kopt._backend import adapter_module, derivatives, watch
+from kopt.monitoring.quantity import Kept, Quantity, difference
 
 
 def inner_products(first: Any, second: Any) -> Any:
@@ -33,7 +33,7 @@ class Distance(Quantity):
         super().__init__(when)
         self._start: dict[str, Any] = {}
         self._squares = derivatives.compiled(
-            lambda start, now: square_sums([difference(a, b) for a, b in zip(start, now, strict=True)])
+            lambda start, now: adapter_module.square_sums([difference(a, b) for a, b in zip(start, now, strict=True)])
         )
 
     def keeps(self, accumulation: int) -> frozenset[str]:

@@ -6,8 +6,9 @@ from typing import Any
 
 from keras import ops
 
+from kopt._backend import adapter_module
 from kopt.monitoring.buckets import bucket_counts
-from kopt.monitoring.quantity import Kept, Numbers, Quantity, SeenStep, square_sums
+from kopt.monitoring.quantity import Kept, Numbers, Quantity, SeenStep
 
 
 class GlobalNorms(Quantity):
@@ -22,7 +23,7 @@ class GlobalNorms(Quantity):
     def in_step(self, seen: SeenStep) -> Numbers:
         clipped = seen.clipped()
         is_clipped = list(map(id, clipped)) != list(map(id, seen.step.gradients))
-        squares = square_sums(clipped) if is_clipped else seen.gradient_squares
+        squares = adapter_module.square_sums(clipped) if is_clipped else seen.gradient_squares
         return {
             f"gradients/global_norm{seen.suffix}": ops.sqrt(ops.sum(seen.gradient_squares)),
             f"gradients/global_norm_clipped{seen.suffix}": ops.sqrt(ops.sum(squares)),

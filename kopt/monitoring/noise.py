@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from kopt._backend import derivatives
+from kopt._backend import adapter_module, derivatives
 from kopt._core import checks
 from kopt.monitoring.direction import inner_products
-from kopt.monitoring.quantity import Kept, Quantity, square_sums
+from kopt.monitoring.quantity import Kept, Quantity
 
 
 class NoiseScale(Quantity):
@@ -54,7 +54,7 @@ class NoiseScale(Quantity):
         self.parts = checks.count("parts", parts, least=2)
         self.smoothing = checks.fraction("smoothing", smoothing)
         self._averages = np.zeros(2)
-        self._square_sums = derivatives.compiled(square_sums)
+        self._square_sums = derivatives.compiled(adapter_module.square_sums)
         self._add = derivatives.compiled(lambda a, b: [x + y for x, y in zip(a, b, strict=True)])
         self._of_two = derivatives.compiled(_of_two)
 
@@ -101,7 +101,7 @@ class NoiseScale(Quantity):
 def _of_two(mean: Any, last: Any, count: Any) -> tuple[Any, Any]:
     """Returns inner products and squared distances, by variable, of the last of several gradients and the others."""
     others = [(count * m - g) / (count - 1) for m, g in zip(mean, last, strict=True)]
-    return inner_products(last, others), square_sums([a - b for a, b in zip(last, others, strict=True)])
+    return inner_products(last, others), adapter_module.square_sums([a - b for a, b in zip(last, others, strict=True)])
 
 
 def _doubles(tensor: Any) -> np.ndarray:

@@ -17,11 +17,6 @@ Numbers = dict[str | tuple[str, ...], Any]
 """Numbers by tag as tensors: a scalar under one tag, or a vector under as many as it has elements."""
 
 
-def square_sums(tensors: Sequence[Any]) -> Any:
-    """Returns the sum of squares of each tensor's elements, as a float32 vector."""
-    return ops.stack([ops.sum(ops.square(ops.cast(tensor, "float32"))) for tensor in tensors])
-
-
 def difference(before: Any, after: Any) -> Any:
     """Returns what a step has subtracted from a variable, in float32."""
     return ops.cast(before, "float32") - ops.cast(after, "float32")
@@ -50,17 +45,19 @@ class SeenStep:
     @cached_property
     def gradient_squares(self) -> Any:
         """The sum of squares of each gradient's elements, as a float32 vector."""
-        return square_sums(self.step.gradients)
+        return adapter_module.square_sums(self.step.gradients)
 
     @cached_property
     def weight_squares(self) -> Any:
         """The same of the weights before the step."""
-        return square_sums(self.step.before)
+        return adapter_module.square_sums(self.step.before)
 
     @cached_property
     def update_squares(self) -> Any:
         """The same of the updates."""
-        return square_sums([difference(x, new) for x, new in zip(self.step.before, self.step.after, strict=True)])
+        return adapter_module.square_sums(
+            [difference(x, new) for x, new in zip(self.step.before, self.step.after, strict=True)]
+        )
 
     def each(self, family: str, values: Any) -> Numbers:
         """Returns a vector with one number for each variable, under the tags `<family>/<path>` of the chosen ones."""
