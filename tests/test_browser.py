@@ -34,7 +34,9 @@ def site(tmp_path_factory):
     from playwright.sync_api import sync_playwright
 
     logs = tmp_path_factory.mktemp("logs")
-    _, history, _ = trained(logs, name="animals", gradients=2, gradient_histograms=True, samples=(X, Y), class_names=CLASSES)
+    _, history, _ = trained(
+        logs, name="animals", gradients=2, gradient_histograms=True, samples=(X, Y), class_names=CLASSES
+    )
     pages = screenshots()
     with pages.tensorboard(str(logs)) as address, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=pages.FLAGS)
@@ -73,7 +75,7 @@ def test_histograms_of_gradients(opened):
 
 def test_custom_scalars_have_their_charts_with_curves(opened):
     page = opened("#custom_scalars")
-    for title in ("Epochs", "Loss", "Gradients", "Updates", "Learning rate", "Noise", "Curvature"):
+    for title in ("Loss and metrics", "Gradients", "Updates", "Learning rate", "Noise", "Curvature"):
         page.get_by_text(title, exact=True).first.wait_for()
     chart = page.locator("tf-custom-scalar-multi-line-chart-card").filter(
         has_text=re.compile("norm before and after clipping")
