@@ -23,7 +23,7 @@ PAGES = {
     "tensorboard-text": "#text",
     "tensorboard-images": "#images",
 }
-SIZES = {"tensorboard-custom-scalars": (1400, 1650), "tensorboard-hparams": (1760, 500)}
+SIZES = {"tensorboard-custom-scalars": (1400, 2200), "tensorboard-hparams": (1760, 500)}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
