@@ -18,7 +18,12 @@ PAGES = {
     "tensorboard-scalars": "?smoothing=0&tagFilter=global_norm%7C%5Elearning_rate%24%7Closs%2Ftotal#timeseries",
     "tensorboard-layers": "?smoothing=0&tagFilter=update_to_weight.*kernel%7Cgradients_norm.*kernel#timeseries",
     "tensorboard-histograms": "#histograms",
+    "tensorboard-custom-scalars": "#custom_scalars",
+    "tensorboard-hparams": "#hparams",
+    "tensorboard-text": "#text",
+    "tensorboard-images": "#images",
 }
+SIZES = {"tensorboard-custom-scalars": (1400, 2200), "tensorboard-hparams": (1760, 500)}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -53,8 +58,10 @@ def main() -> None:
 
     with tensorboard(options.logdir) as address, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=options.browser, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page = browser.new_page()
         for name, place in PAGES.items():
+            width, height = SIZES.get(name, (1400, 900))
+            page.set_viewport_size({"width": width, "height": height})
             page.goto("about:blank")
             page.goto(f"{address}/{place}")
             page.wait_for_timeout(8000)

@@ -64,8 +64,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         kopt.schedules.CosineDecay(options.learning_rate, steps), steps=max(1, min(steps // 10, steps_per_epoch))
     )
     optimizer = optimizer_class(options.optimizer, "--optimizer")(schedule, global_clipnorm=2.0)
-    run_dir = Path(options.log_dir) / f"first-run-{time.strftime('%Y%m%d-%H%M%S')}"
-    board = kopt.callbacks.TensorBoard(str(run_dir), gradients=options.gradients, gradient_histograms=True)
+    board = kopt.callbacks.TensorBoard(
+        options.log_dir,
+        name="first-run",
+        gradients=options.gradients,
+        gradient_histograms=True,
+        hparams={"optimizer": options.optimizer, "learning_rate": options.learning_rate, "batch_size": BATCH_SIZE},
+        samples=(x_val[:500], y_val[:500]),
+    )
+    run_dir = Path(board.log_dir)
 
     model = network()
     model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])

@@ -75,7 +75,7 @@ def test_histograms_of_gradients(opened):
 
 def test_custom_scalars_have_their_charts_with_curves(opened):
     page = opened("#custom_scalars")
-    for title in ("Epochs", "Loss", "Gradients", "Updates", "Learning rate", "Noise", "Curvature"):
+    for title in ("Loss and metrics", "Gradients", "Updates", "Learning rate", "Noise", "Curvature"):
         page.get_by_text(title, exact=True).first.wait_for()
     chart = page.locator("tf-custom-scalar-multi-line-chart-card").filter(
         has_text=re.compile("norm before and after clipping")

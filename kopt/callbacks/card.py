@@ -82,7 +82,6 @@ def describe(card: Card, model: Any, params: dict[str, Any]) -> None:
     card.row("devices", lambda: ", ".join(adapter_module.devices()))
     card.row("git commit", lambda: commit(os.getcwd()))
     card.row("command line", lambda: f"`{shlex.join([*sys.orig_argv])}`")
-    card.row("directory", lambda: f"`{os.getcwd()}`")
     card.block("Model", lambda: summary(model))
     if optimizer is not None:
         card.block("Optimizer and schedule", lambda: config(optimizer), "json")

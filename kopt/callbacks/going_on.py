@@ -47,7 +47,7 @@ class GoingOn:
         self.shift = 0
         if not any(_has_curves(written[directory]) for directory in (train, validation)):
             pass
-        elif step == 0 and optimizer is not self._optimizer:
+        elif step == 0 and (optimizer is not self._optimizer or written[train].epochs):
             warn_user(
                 f"`log_dir` {log_dir!r} already holds the events of another run. They stay, and TensorBoard will draw "
                 'both runs as one. Give each run a directory of its own: `TensorBoard(log_dir, name="...")`.'

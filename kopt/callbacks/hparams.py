@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from kopt._backend import watch
 from kopt._core import checks
 
@@ -23,8 +25,10 @@ def checked(values: Any) -> dict[str, Value]:
     for name, value in values.items():
         if not isinstance(name, str) or not name:
             raise checks.fail("hparams", rule, name, "It is a name.")
-        if isinstance(value, bool | str):
+        if isinstance(value, str):
             found[name] = value
+        elif isinstance(value, bool | np.bool_):
+            found[name] = bool(value)
         elif isinstance(value, numbers.Integral):
             found[name] = int(value)
         elif isinstance(value, numbers.Real) and math.isfinite(value):
@@ -34,8 +38,11 @@ def checked(values: Any) -> dict[str, Value]:
     return found
 
 
-def of_run(optimizer: Any, epochs: int | None, steps: int | None) -> dict[str, Value]:
-    """Returns what a fit tells by itself: optimizer, its numbers, epochs, and steps per epoch where they are known."""
+def of_run(optimizer: Any, epochs: int | None, steps: int | None, peak: float | None = None) -> dict[str, Value]:
+    """Returns what a fit tells by itself: optimizer, its numbers, epochs, and steps per epoch where they are known.
+
+    Of a schedule the learning rate is its `peak`, the greatest in the run.
+    """
     found: dict[str, Value] = {}
     parts = [] if optimizer is None else watch.inner_optimizers(optimizer)
     if parts:
@@ -46,6 +53,8 @@ def of_run(optimizer: Any, epochs: int | None, steps: int | None) -> dict[str, V
         rate = config.get("learning_rate")
         if isinstance(rate, Mapping):
             found["schedule"] = str(rate.get("class_name"))
+            if peak is not None:
+                found["learning_rate"] = peak
         idle = {"name"} if config.get("use_ema") else {"name", "ema_momentum"}
         for name, value in config.items():
             # What is off says nothing.

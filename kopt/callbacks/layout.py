@@ -6,12 +6,10 @@ GUIDE = "guide/update_to_weight"
 """Tag of a constant line where updates are usually, in proportion to the weights."""
 GUIDE_VALUE = 1e-3
 # TensorBoard matches a pattern from the beginning of a tag, but not to its end.
-_OF_EPOCHS = [
-    ("loss", ["epoch_loss$"]),
-    ("metrics", ["epoch_(?!loss$|learning_rate|steps_per_second$).+$"]),
-]
+_LOSS_OF_EPOCHS = ("loss of each epoch", ["epoch_loss$"])
+_LOSS_OF_BATCHES = ("loss of each batch", ["loss/.+$"])
+_METRICS = ("metrics of each epoch", ["epoch_(?!loss$|learning_rate|steps_per_second$).+$"])
 _OF_STEPS = {
-    "Loss": [("loss of each batch", ["loss/.+$"])],
     "Gradients": [
         ("norm before and after clipping", ["gradients/global_norm$", "gradients/global_norm_clipped$"]),
         ("norm by variable", ["gradients_norm/.+$"]),
@@ -38,7 +36,8 @@ def layout_value(*, steps: bool) -> Any:
     from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboardX.proto.tensor_pb2 import TensorProto
 
-    layout = Layout(category=[_category("Epochs", _OF_EPOCHS)])
+    charts = [_LOSS_OF_EPOCHS, *([_LOSS_OF_BATCHES] if steps else []), _METRICS]
+    layout = Layout(category=[_category("Loss and metrics", charts)])
     if steps:
         layout.category.extend(_category(title, charts) for title, charts in _OF_STEPS.items())
         layout.category.extend(_category(title, charts, closed=True) for title, charts in _ON_DEMAND.items())

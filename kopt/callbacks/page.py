@@ -6,9 +6,9 @@ from typing import Any
 
 from kopt._core import checks
 from kopt.callbacks import hparams as table
-from kopt.callbacks.card import FAILURES, Card, describe
+from kopt.callbacks.card import Card, describe
 from kopt.callbacks.layout import layout_value
-from kopt.callbacks.pictures import schedule_picture, scheduled
+from kopt.callbacks.pictures import Curve, curves, schedule_picture
 from kopt.callbacks.samples import Samples
 from kopt.callbacks.writer import EventWriter, image_value, text_value
 
@@ -55,10 +55,13 @@ class Page:
         epochs, steps = params.get("epochs"), params.get("steps")
         card = Card()
         train.add([layout_value(steps=logs_steps)], 0)
-        picture = _schedule(card, model.optimizer, batches, (epochs - epoch) * steps if epochs and steps else None)
+        length = batches + (epochs - epoch) * steps if epochs and steps else None
+        drawn = card.try_out("learning-rate schedule", lambda: _curves(model.optimizer, length)) or []
+        picture = card.try_out("picture of the schedule", lambda: schedule_picture(drawn, step)) if drawn else None
         if picture is not None:
             train.add([image_value("learning_rate/schedule", picture[None])], step)
-        own = card.try_out("hyperparameters", lambda: table.of_run(model.optimizer, epochs, steps))
+        peak = max((float(curve.rates.max()) for curve in drawn), default=None)
+        own = card.try_out("hyperparameters", lambda: table.of_run(model.optimizer, epochs, steps, peak))
         self._values = (own or {}) if self._hparams is None else self._hparams
         root.add([table.start_value(self._values)], 0)
         describe(card, model, params)
@@ -93,14 +96,8 @@ class Page:
         self.leave()
 
 
-def _schedule(card: Card, optimizer: Any, batches_done: int, batches_to_come: int | None) -> Any:
-    what = "picture of the learning-rate schedule"
-    try:
-        if not scheduled(optimizer):
-            return None
-        if batches_to_come is None:
-            raise ValueError("the length of the run is not known")
-        return schedule_picture(optimizer, batches_done + batches_to_come, batches_done)
-    except FAILURES as error:
-        card.leave_out(what, error)
-        return None
+def _curves(optimizer: Any, batches: int | None) -> list[Curve]:
+    found = curves(optimizer, batches or 1)
+    if found and batches is None:
+        raise ValueError("the length of the run is not known")
+    return found

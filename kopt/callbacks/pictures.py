@@ -1,7 +1,7 @@
 """Drawings for TensorBoard's "Images" page, as arrays of pixels from 0 to 1."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -13,40 +13,45 @@ from kopt.schedules import Schedule
 _POINTS = 500
 
 
-def schedule_picture(optimizer: Any, batches: int, batches_done: int) -> np.ndarray:
-    """Draws the learning-rate schedules of an optimizer over its run.
+class Curve(NamedTuple):
+    """A learning-rate schedule over a run: its rates at some optimizer steps, and whose it is."""
 
-    Args:
-        optimizer: With one or more schedules.
-        batches: Of the whole run.
-        batches_done: Where the fit begins; a line marks it if that is not 0.
-    """
-    figure = _figure(7, 4)
-    axes = figure.add_subplot()
-    for part, schedule in scheduled(optimizer):
-        accumulation = watch.accumulation(part)
+    name: str
+    steps: np.ndarray
+    rates: np.ndarray
+
+
+def curves(optimizer: Any, batches: int) -> list[Curve]:
+    """Returns the learning-rate schedules of an optimizer, or of those inside it, over a run of so many batches."""
+    found = []
+    for part in [] if optimizer is None else watch.inner_optimizers(optimizer):
+        schedule, accumulation = part._learning_rate, watch.accumulation(part)
+        if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+            continue
         # Keras shows its schedules the batches, also where it accumulates several into one step.
         per_step = accumulation if isinstance(part, ComposedOptimizer) else 1
         steps = np.unique(np.linspace(0, max(batches // per_step - 1, 0), _POINTS).astype("int64"))
-        axes.plot(steps * per_step // accumulation, _rates(schedule, steps), label=part.name)
-        if batches_done:
-            axes.axvline(batches_done // accumulation, color="gray", linestyle=":", label="this fit begins")
+        found.append(Curve(part.name, steps * per_step // accumulation, _rates(schedule, steps)))
+    return found
+
+
+def schedule_picture(drawn: Sequence[Curve], begin: int) -> np.ndarray:
+    """Draws schedules over a run; a line marks the optimizer step at which a fit begins, if that is not 0."""
+    figure = _figure(5, 3.2)
+    axes = figure.add_subplot()
+    for curve in drawn:
+        axes.plot(curve.steps, curve.rates, label=curve.name)
+    if begin:
+        axes.axvline(begin, color="gray", linestyle=":", label="this fit begins")
     axes.set(xlabel="optimizer step", ylabel="learning rate")
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.legend()
     return _pixels(figure)
 
 
-def scheduled(optimizer: Any) -> list[tuple[Any, Any]]:
-    """Returns the optimizers that follow a learning-rate schedule, each with its schedule."""
-    parts = [] if optimizer is None else watch.inner_optimizers(optimizer)
-    found = [(part, part._learning_rate) for part in parts]
-    return [pair for pair in found if isinstance(pair[1], keras.optimizers.schedules.LearningRateSchedule)]
-
-
 def confusion_picture(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Draws how often each class (rows) was taken for each class (columns)."""
-    size = min(4.0 + 0.4 * len(names), 16.0)
+    size = min(2.5 + 0.35 * len(names), 14.0)
     figure = _figure(size + 1, size)
     axes = figure.add_subplot()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -68,7 +73,7 @@ def predictions_picture(pictures: np.ndarray, titles: Sequence[str], *, right: S
     """Draws samples that are pictures, each with a title: green where the prediction is right, red where it is not."""
     columns = min(len(pictures), 4)
     rows = -(-len(pictures) // columns)
-    figure = _figure(2.2 * columns, 2.6 * rows)
+    figure = _figure(1.5 * columns, 1.8 * rows)
     low, high = float(pictures.min()), float(pictures.max())
     for place, (picture, title, is_right) in enumerate(zip(pictures, titles, right, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, place)

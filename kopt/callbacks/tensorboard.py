@@ -44,6 +44,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
       (the weights' penalties), `loss_scale`;
     * `estimates/<name>`: what the optimizer estimates by itself, such as Prodigy's `distance` (after the step).
 
+    * `epoch`: the number of the epoch, at its last step.
+
     Paths leave out the model's own name, so that the tags of two runs line up. The x-axis of these is the number of
     optimizer steps; it goes on in a second `fit`. The first logged step compiles a second train function; other steps
     run the model's own. Events are on disk within a second.
@@ -52,6 +54,15 @@ class TensorBoard(keras.callbacks.TensorBoard):
     summed over replicas, before clipping. Under `tf.distribute` Keras' own optimizers clip on each replica before they
     sum; `global_norm_clipped` is the norm of the clipped sum, which is what kopt's optimizers use.
 
+    A `fit` that goes on with a model, in this process or after loading or restoring it (`BackupAndRestore`), goes on in
+    the files too: the events in `log_dir` are read back, a step that a tag has there is not written again, and epochs
+    that begin at 0 again are counted on. An optimizer that has taken no steps begins a run; if `log_dir` holds another
+    one already, a warning says so, and both stay.
+
+    Beside the curves each run has a page (`page=True`): charts in groups ("Custom Scalars"), hyperparameters beside
+    metrics ("HParams"), a card with model, optimizer, versions, devices, git commit and command line ("Text"), and its
+    learning-rate schedule ("Images"). What cannot be had is left out, with a line in the card; it never ends a run.
+
     Where this differs from Keras' callback: `tf.summary` calls inside a model are not collected; `write_graph` is
     accepted and has no effect, as in Keras 3.
 
@@ -59,7 +70,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         latest: The scalars of the last step whose gradients were written, by tag.
 
     Args:
-        log_dir: Directory of the run. Give each run its own.
+        log_dir: Directory of the run: a path, or an address that fsspec knows, such as `s3://bucket/logs`, where files
+            are uploaded every 30 seconds and at the end. Give each run its own.
         histogram_freq: Every how many epochs to log histograms of the weights; 0 for never.
         write_graph: No effect.
         write_images: Whether to log the weights as images too.
@@ -71,10 +83,29 @@ class TensorBoard(keras.callbacks.TensorBoard):
         gradients: Interval n in optimizer steps; 0 turns gradient logging off.
         gradient_histograms: Whether to log histograms of the gradients as well. Buckets are quarter powers of two, the
             same at every step and in every run.
+        monitor: What to look at: `"economy"`, `"business"`, `"full"`, or a list of `kopt.monitoring` quantities; None
+            for rates, losses, norms and statistics of gradients.
+        every: When to look, in place of `gradients`: an interval in optimizer steps, or a rule such as
+            `kopt.monitoring.logarithmic()`. A quantity with a rule of its own follows that.
+        include: Regular expression: only variables and layers in whose paths it is found are shown one by one. Numbers
+            over all variables are not changed by it.
+        exclude: Regular expression of those that are not shown.
         sinks: Where else these numbers and each epoch's metrics go, as with `kopt.callbacks.Monitor`.
+        name: Makes `<log_dir>/<name>-<YYYYmmdd-HHMMSS>` at once and logs there: a directory that no other run has. None
+            logs into `log_dir` itself, as a run must that is to be resumed by another process.
+        page: Whether to write layout, hyperparameters, card and schedule.
+        hparams: Hyperparameters to show, by name: bool, int, finite float or str. None shows the optimizer, the numbers
+            of its config, epochs, and steps per epoch. TensorBoard's columns are those of the first run.
+        samples: A pair (x, y) of inputs and targets of a classifier, to be predicted after each epoch: shows
+            `samples/confusion_matrix` and, of the first 16, `samples/predictions`, as pictures if the inputs are some.
+            `y` holds classes, of shape (n,) or (n, 1), or one-hot rows. One output per sample means two classes, split
+            at 0.5, or at 0 if the loss says `from_logits`. Nothing in the model changes. Needs matplotlib.
+        class_names: A name for each class of `samples`; None shows their numbers.
 
     Raises:
-        ValueError: An argument is out of its range, or `log_dir` cannot be written (known before training starts).
+        ValueError: An argument is out of its range, `log_dir` cannot be written, or `samples` do not fit the model (all
+            known before the first step).
+        ImportError: An address or `samples` needs a package that is not installed.
 
     Example:
 
@@ -205,7 +236,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         step = self._steps_done()
         if step:
             self._train_writer.add_scalars({EPOCH: epoch}, step)
-        self._page.end_epoch(self._model, self._train_writer, epoch, logs or {})
+        self._page.end_epoch(self.model, self._train_writer, epoch, logs or {})
         self._sinks.epoch(epoch, self.model, logs)
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -245,7 +276,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
             step=step,
             batches=self._global_train_batch,
             epoch=epoch,
-            logs_steps=self.gradients > 0,
+            logs_steps=self._observer.is_looking,
         )
 
     def _steps_done(self) -> int:

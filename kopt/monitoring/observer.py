@@ -47,6 +47,7 @@ class Observer:
         self._preparing: set[Quantity] = set()
         self._batches_before_epoch = 0
         self._steps_passed = 0
+        self._is_first_epoch = True
         self._function_is_old = False
         self._ended_at: float | None = None
 
@@ -72,6 +73,11 @@ class Observer:
             checks.optional(checks.pattern, "exclude", exclude),
         )
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether there is anything to look at."""
+        return bool(self._rules)
+
     def set_model(self, model: Any) -> None:
         """To be called before `fit` makes the train function of a newly compiled model."""
         self._model = model
@@ -82,7 +88,7 @@ class Observer:
         self._batches_in_fit = (params or {}).get("steps")
         if self._instrument is not None:
             self._instrument.disarm()  # A fit that ended by an exception may have left it armed.
-        self._steps_passed = self._steps_done()
+        self._is_first_epoch = True
         reason = unsupported(self._model) if self._rules else None
         if reason is not None:
             self._give_up(reason)
@@ -96,7 +102,9 @@ class Observer:
     def begin_epoch(self) -> None:
         """To be called when an epoch begins."""
         done = self._steps_done()
-        self._steps_passed = min(self._steps_passed, done)
+        # Only here: another callback may have restored the optimizer when `fit` had begun.
+        self._steps_passed = done if self._is_first_epoch else min(self._steps_passed, done)
+        self._is_first_epoch = False
         for quantity, _ in self._rules:
             quantity.begin_epoch(done)
         self._ended_at = None
