@@ -1,6 +1,7 @@
 """Which tests judge a changed file: those that look at its mathematics, the quick ones first, then more in full."""
 
 import contextlib
+import functools
 import importlib
 import inspect
 import io
@@ -12,37 +13,37 @@ from typing import Any
 
 from mutations import ROOT, module_of
 
-FEW = 3
 ESTIMATED = ("test_parameter_free.py", "test_estimates.py")
 STACKED = "test_transforms_stacked.py"
 FACTORS = (STACKED, "test_preconditioned.py")
 ABOUT: dict[str, tuple[str, ...]] = {
+    "averaging": ("test_averages.py", "test_averaged_weights.py"),
     "averages": ("test_averages.py", "test_averaged_weights.py", "test_wrappers.py", "test_order.py"),
+    "batch_size": ("test_batch_size.py",),
     "cocob": ESTIMATED,
     "dadapt": ESTIMATED,
     "dog": ESTIMATED,
     "freeze": ("test_freeze.py", "test_order.py"),
+    "guarding": ("test_skip.py",),
     "kron": (STACKED, "test_orthogonal.py"),
     "lbfgs": ("test_lbfgs_search.py", "test_lbfgs.py"),
     "mechanic": ("test_mechanic.py", "test_wrappers.py", "test_order.py"),
+    "model_groups": ("test_model_groups.py",),
     "noise": ("test_noise.py",),
     "orthogonal": (STACKED, "test_orthogonal.py"),
+    "partition": ("test_orthogonal.py", "test_transforms_lazy.py"),
     "plateau": ("test_plateau.py", "test_wrappers.py"),
     "prodigy": ESTIMATED,
     "radam": ("test_adaptive.py",),
+    "sam": ("test_sam.py",),
     "schedule_free": ("test_averaged_weights.py", "test_order.py"),
     "shampoo": FACTORS,
     "skip": ("test_skip.py", "test_wrappers.py", "test_order.py"),
     "soap": FACTORS,
     "transform": ("test_scheduled.py",),
 }
-TRANSFORMS = (
-    "test_transforms_edges.py",
-    "test_transforms_accumulators.py",
-    "test_transforms_lazy.py",
-    "test_transforms_norms.py",
-)
-ALWAYS = {"kopt/transforms": TRANSFORMS, "kopt/schedules": ("test_schedule_fractions.py",)}
+TRANSFORMS = tuple(f"test_transforms_{name}.py" for name in ("edges", "accumulators", "lazy", "norms"))
+ALWAYS = {"kopt/transforms": (*TRANSFORMS, "test_parity.py"), "kopt/schedules": ("test_schedule_fractions.py",)}
 
 
 def users_of(name: str) -> set[type]:
@@ -53,8 +54,17 @@ def users_of(name: str) -> set[type]:
 
 
 def judges(path: str) -> list[Callable[[], None]]:
-    """Returns the quick tests that look at a module, the likeliest to notice first."""
-    return (schedule_judges if path.startswith("kopt/schedules/") else transform_judges)(path)
+    """Returns the quick tests that look at a module; of a folder that is no family of rows, the files about it."""
+    folder = pathlib.Path(path).parent.as_posix()
+    if folder in ALWAYS:
+        return (schedule_judges if folder == "kopt/schedules" else transform_judges)(path)
+    return [functools.partial(all_pass, file) for file in ABOUT[pathlib.Path(path).stem]]
+
+
+def all_pass(file: str) -> None:
+    """Raises if a test of a file fails."""
+    if is_failing([file], ""):
+        raise AssertionError(f"A test of {file} fails.")
 
 
 def schedule_judges(path: str) -> list[Callable[[], None]]:
@@ -149,24 +159,18 @@ def is_noticed(judge: Callable[[], None]) -> bool:
 
 
 def full_trial(path: str) -> bool:
-    """Returns whether the tests of a file in full notice something: those about it, the contract, parity by hand.
+    """Returns whether the tests of a file in full notice something: those about it, and parity by hand.
 
     Left out of parity: the rows that a quick judge has compared with float64 already, on the same steps.
     """
     folder, stem = pathlib.Path(path).parent.as_posix(), pathlib.Path(path).stem
-    about = [*ALWAYS[folder], *ABOUT.get(stem, ())]
-    if about and is_failing(about):
-        return True
-    if folder != "kopt/transforms":
+    if folder not in ALWAYS:
         return False
-    named = {case.optimizer_class.__name__ for case in rows_of(path)}
-    if 0 < len(named) <= FEW and is_failing(["test_contract.py"], " or ".join(f"Test_{name}" for name in named)):
-        return True
-    quick = ("equals_the_paper", "equals_the_stored", "equals_optax", "equals_keras", "every_argument")
-    return is_failing(["test_parity.py"], " and ".join(f"not {name}" for name in quick))
+    words = "not test_equals and not argument_differs" if folder == "kopt/transforms" else ""
+    return is_failing([*ABOUT.get(stem, ()), *ALWAYS[folder]], words)
 
 
-def is_failing(files: Sequence[str], words: str = "") -> bool:
+def is_failing(files: Sequence[str], words: str) -> bool:
     """Returns whether pytest finds a failing test in files of this folder."""
     import pytest
 

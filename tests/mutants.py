@@ -4,7 +4,7 @@ A mutant is one change of an operator, a constant, a function or a branch inside
 with `--folder`, of another folder. The judges are the tests of this suite that look at mathematics (`juries.py`). A
 mutant that the quick ones pass faces more of them in full. What then lives needs a reason in `mutants_survivors.json`,
 or this script fails. Signatures' defaults, annotations, messages and docstrings are not changed: the golden files hold
-defaults.
+defaults. A mutant that has its reason there faces the quick judges only, unless it is tried `--again`.
 
 A verdict is one of "killed", "killed late" (by the full trial), "timed out" (so slow that the judges were stopped: it
 counts as killed, and is counted apart), "survived", and, with `--quick`, "undecided" (no full trial yet). With
@@ -24,7 +24,7 @@ import pathlib
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,7 @@ class Court:
 
     path: str
     quick: bool
+    excused: Collection[str]
     clock: Clock = field(default_factory=Clock)
     judges: list[Callable[[], None]] = field(default_factory=list)
     seconds: float = 0.0
@@ -84,7 +85,8 @@ class Court:
         """Returns the verdict on one mutant, which may have passed the quick judges before."""
         try:
             with alive(mutant):
-                return (None if is_quick_done else self._quick(mutant)) or self._full(mutant)
+                noticed = None if is_quick_done else self._quick(mutant)
+                return noticed or ("survived" if mutant.name in self.excused else self._full(mutant))
         except TooLongError:
             return "timed out"
         finally:
@@ -100,12 +102,19 @@ class Court:
                 self.judges.remove(judge)
                 self.judges.insert(0, judge)
                 return "killed"
-        return "undecided" if self.quick else None
+        return None
 
     def _full(self, mutant: Mutant) -> str:
+        if self.quick:
+            return "undecided"
         self.clock.start(TRIAL_SECONDS)
         noticed = full_trial(mutant.path)
         return "timed out" if self.clock.rang else "killed late" if noticed else "survived"
+
+
+def reasons() -> dict[str, str]:
+    """Returns the mutants that may live, and why."""
+    return json.loads(REASONS.read_text())
 
 
 def digest(path: str) -> str:
@@ -134,7 +143,7 @@ def work(task: tuple[str, argparse.Namespace]) -> dict[str, str]:
         if how and is_settled(how, options):
             found[mutant.name] = how
             continue
-        court = court or Court(path, options.quick)
+        court = court or Court(path, options.quick, () if options.again else reasons())
         found[mutant.name] = court.verdict(mutant, is_quick_done=how is not None)
         if found[mutant.name] != "killed":
             sys.stderr.write(f"{found[mutant.name]}: {mutant.name}\n")
@@ -166,7 +175,9 @@ def parsed() -> argparse.Namespace:
         "--results", type=lambda text: pathlib.Path(text).resolve(), help="JSON lines to write and read"
     )
     parser.add_argument("--quick", action="store_true", help="leave the full trial out")
-    parser.add_argument("--again", action="store_true", help="judge anew what survived an earlier run")
+    parser.add_argument(
+        "--again", action="store_true", help="try in full what survived an earlier run, or has its reason"
+    )
     return parser.parse_args()
 
 
@@ -187,17 +198,17 @@ def main() -> int:
 
 def report(results: dict[str, str]) -> int:
     """Prints the survivors with their reasons, and the score."""
-    reasons: dict[str, str] = json.loads(REASONS.read_text()) if REASONS.exists() else {}
+    why = reasons()
     alive_yet = [name for name, how in results.items() if how not in FINAL]
     for name in sorted(alive_yet):
-        sys.stdout.write(f"{results[name]}: {name}\n    {reasons.get(name, 'NO REASON GIVEN')}\n")
+        sys.stdout.write(f"{results[name]}: {name}\n    {why.get(name, 'NO REASON GIVEN')}\n")
     count = collections.Counter(results.values())
     score = 1 - len(alive_yet) / max(len(results), 1)
     sys.stdout.write(
         f"{len(results)} mutants, {len(alive_yet)} survived, {count['killed late']} died late, "
         f"{count['timed out']} timed out: {score:.1%} killed\n"
     )
-    return int(any(name not in reasons for name in alive_yet) or score < 0.95)
+    return int(any(name not in why for name in alive_yet) or score < 0.95)
 
 
 if __name__ == "__main__":

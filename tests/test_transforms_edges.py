@@ -43,6 +43,13 @@ def test_an_estimate_stays_until_a_gradient_is_seen(make):
     assert np.isfinite(run.number("distance"))
 
 
+def test_the_rate_of_dog_beside_gradients_whose_squares_hardly_fit_float32():
+    run = Stepwise(transforms.ScaleByDog(epsilon=0.0), {"x": np.ones(2)})
+    run.own["distance"] = tensor(0.5)
+    common, _ = run.transform.shared([tensor([0.0, 1.1e-15])], run.x, run.slots, run.own, run.scalars())
+    np.testing.assert_allclose(array(common["rate_factor"]), 0.5 / 1.1e-15, rtol=1e-5)
+
+
 def test_mechanic_keeps_its_first_scale_without_epsilon_until_something_is_seen():
     run = Stepwise(transforms.Mechanic(1e-3, num_betas=4, epsilon=0.0), START)
     np.testing.assert_allclose(array(run.own["scales"]).sum(), run.number("scale"), rtol=1e-6)
