@@ -227,3 +227,31 @@ def test_a_plateau_counts_what_it_is_told():
     for _ in range(3):
         own = transform.told(own, 1.0)
     assert own["reports"] == 3
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 2, 2), (4,)], ids=str)
+def test_a_row_is_seen_if_any_of_its_elements_has_a_gradient(shape):
+    rng, momentum = np.random.default_rng(2), np.zeros(shape)
+    run = Stepwise(transforms.SeenRows(transforms.Momentum(0.7)), {"table": np.zeros(shape)})
+    for step, absent in enumerate((0, 1, 0)):
+        g = rng.normal(size=shape)
+        g[absent], g[3] = 0.0, 1.0
+        if step and len(shape) > 1:
+            g[2].flat[:2] = 0.0
+        is_seen = g.reshape(4, -1).any(axis=1)
+        momentum[is_seen] = 0.7 * momentum[is_seen] + g[is_seen]
+        (update,) = run.told(g)
+        np.testing.assert_allclose(update[is_seen], momentum[is_seen], rtol=1e-6)
+        np.testing.assert_array_equal(update[absent], np.zeros(shape[1:]))
+        np.testing.assert_allclose(run.array("momentum"), momentum, rtol=1e-6)
+
+
+def test_one_bad_element_stops_all_variables_and_is_laid_to_its_own():
+    run = Stepwise(transforms.SkipNonFinite(), {"a": np.ones(2), "b": np.ones(3)})
+    seen = []
+    for bad in (np.nan, -np.inf, 4.0, np.nan):
+        updates = run.told([1.0, 2.0], [3.0, bad, 5.0])
+        np.testing.assert_array_equal(np.concatenate(updates), [1, 2, 3, 4, 5] if bad == 4 else np.zeros(5))
+        flags = [float(array(state["is_bad"])) for state in run.slots]
+        seen.append([run.number("skipped_steps"), run.number("skipped_in_a_row"), *flags])
+    assert seen == [[1, 1, 0, 1], [2, 2, 0, 1], [2, 0, 0, 0], [3, 1, 0, 1]]
