@@ -43,7 +43,8 @@ ABOUT: dict[str, tuple[str, ...]] = {
     "transform": ("test_scheduled.py",),
 }
 TRANSFORMS = tuple(f"test_transforms_{name}.py" for name in ("edges", "accumulators", "lazy", "norms"))
-ALWAYS = {"kopt/transforms": (*TRANSFORMS, "test_parity.py"), "kopt/schedules": ("test_schedule_fractions.py",)}
+SCHEDULES = tuple(f"test_schedule{name}.py" for name in ("_fractions", "s", "_laws", "_errors"))
+ALWAYS = {"kopt/transforms": (*TRANSFORMS, "test_parity.py"), "kopt/schedules": SCHEDULES}
 
 
 def users_of(name: str) -> set[type]:

@@ -142,3 +142,20 @@ def test_fit_trains_on_just_these_batches():
 def test_what_cannot_be_batched_says_so(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_a_pass_has_a_whole_number():
+    assert BatchSizeSchedule(X, lambda epoch: [2, 5][epoch], by="epoch").steps(2) == 7
+
+
+def test_eight_batches_are_remembered():
+    data = BatchSizeSchedule(X, {0: 2}, shuffle=False)
+    seen = batches(data, 12)
+    np.testing.assert_array_equal(data[4], seen[4])
+    with pytest.raises(IndexError, match="in order"):
+        data[3]
+
+
+def test_data_without_rows_is_found_out_in_the_first_pass():
+    with pytest.raises(ValueError, match=r"`dataset` must have rows\. Received: none\.$"):
+        BatchSizeSchedule(set(), {0: 2})[0]
