@@ -21,10 +21,12 @@ import json
 import multiprocessing
 import os
 import pathlib
+import resource
 import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
+from concurrent import futures
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +36,7 @@ from mutations import ROOT, Mutant, alive, mutants
 REASONS = pathlib.Path(__file__).with_name("mutants_survivors.json")
 FINAL = ("killed", "killed late", "timed out")
 TRIAL_SECONDS = 900
+MEMORY = 12 << 30
 
 
 class TooLongError(Exception):
@@ -75,7 +78,7 @@ class Court:
         begin, self.judges = time.process_time(), judges(self.path)
         if any(map(is_noticed, self.judges)):
             raise RuntimeError(f"The tests of {self.path} fail before anything is changed.")
-        self.seconds = 60 + 3 * (time.process_time() - begin)
+        self.seconds = 15 + 2 * (time.process_time() - begin)
 
     def verdict(self, mutant: Mutant, *, is_quick_done: bool) -> str:
         """Returns the verdict on one mutant, which may have passed the quick judges before."""
@@ -156,9 +159,16 @@ def is_settled(how: str, options: argparse.Namespace) -> bool:
 
 
 def all_results(paths: list[str], options: argparse.Namespace) -> Iterator[dict[str, str]]:
-    """Yields the verdicts of one file after another, as they get ready."""
-    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
-        yield from pool.imap_unordered(work, [(path, options) for path in paths])
+    """Yields the verdicts of one file after another, as they get ready; a process that dies ends the run."""
+    context = multiprocessing.get_context("spawn")
+    with futures.ProcessPoolExecutor(options.workers, context, _limited) as pool:
+        for done in futures.as_completed([pool.submit(work, (path, options)) for path in paths]):
+            yield done.result()
+
+
+def _limited() -> None:
+    """Makes a mutant that wants all memory fail before the process is ended for it."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def parsed() -> argparse.Namespace:

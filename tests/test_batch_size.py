@@ -159,3 +159,8 @@ def test_eight_batches_are_remembered():
 def test_data_without_rows_is_found_out_in_the_first_pass():
     with pytest.raises(ValueError, match=r"`dataset` must have rows\. Received: none\.$"):
         BatchSizeSchedule(set(), {0: 2})[0]
+
+
+def test_a_pass_that_ends_with_a_batch_is_over():
+    data = BatchSizeSchedule(X, {0: 5, 1: 2, 2: 10}, by="epoch", shuffle=False)
+    assert [len(batch) for batch in batches(data, 9)] == [5, 5, 2, 2, 2, 2, 2, 10, 10]
