@@ -164,3 +164,7 @@ def test_data_without_rows_is_found_out_in_the_first_pass():
 def test_a_pass_that_ends_with_a_batch_is_over():
     data = BatchSizeSchedule(X, {0: 5, 1: 2, 2: 10}, by="epoch", shuffle=False)
     assert [len(batch) for batch in batches(data, 9)] == [5, 5, 2, 2, 2, 2, 2, 10, 10]
+
+
+def test_batches_of_one_row():
+    np.testing.assert_array_equal(BatchSizeSchedule(X, {0: 1}, shuffle=False)[0], X[:1])
