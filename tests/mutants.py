@@ -1,401 +1,220 @@
 """Do the tests notice when the mathematics is wrong? `make mutants` changes one thing at a time and runs the judges.
 
 A mutant is one change of an operator, a constant, a function or a branch inside a function of `kopt/transforms` or,
-with `--folder`, of `kopt/schedules`. The judges are the tests of this suite that look at mathematics. For transforms:
-for each row of the catalogue that uses the changed module, the parity with float64 NumPy and with torch's stored paths;
-for each transform, its contract and argument rules. For schedules: closed forms, rules, errors and laws. A mutant that
-they all pass faces parity and contract in full, or the tests of fractions. What then lives needs a reason in
-`mutants_survivors.json`, or this script fails.
-Signatures' defaults, annotations, messages and docstrings are not changed: the golden files hold defaults.
+with `--folder`, of another folder. The judges are the tests of this suite that look at mathematics (`juries.py`). A
+mutant that the quick ones pass faces more of them in full. What then lives needs a reason in `mutants_survivors.json`,
+or this script fails. Signatures' defaults, annotations, messages and docstrings are not changed: the golden files hold
+defaults. A mutant that has its reason there faces the quick judges only, unless it is tried `--again`.
 
-    KERAS_BACKEND=torch python tests/mutants.py [--only adam.py] [--workers 2]
+A verdict is one of "killed", "killed late" (by the full trial), "timed out" (so slow that the judges were stopped: it
+counts as killed, and is counted apart), "survived", and, with `--quick`, "undecided" (no full trial yet). With
+`--results` each is written as it comes; the next run with that file takes over what was killed, as long as the changed
+file is the same, and judges the rest.
+
+    KERAS_BACKEND=torch python tests/mutants.py [--only adam.py] [--workers 2] [--results run.jsonl] [--quick]
 """
 
 import argparse
-import ast
-import contextlib
-import copy
-import importlib
-import inspect
-import io
+import collections
+import hashlib
 import json
 import multiprocessing
 import os
 import pathlib
+import resource
 import signal
 import sys
-import types
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Iterator
+from concurrent import futures
+from dataclasses import dataclass, field
 from typing import Any
 
-ROOT = pathlib.Path(__file__).parents[1]
+from juries import full_trial, is_noticed, judges
+from mutations import ROOT, Mutant, alive, mutants
+
 REASONS = pathlib.Path(__file__).with_name("mutants_survivors.json")
-SECONDS = 120
-
-SWAPPED: dict[type, list[type]] = {
-    ast.Add: [ast.Sub],
-    ast.Sub: [ast.Add],
-    ast.Mult: [ast.Div],
-    ast.Div: [ast.Mult],
-    ast.Pow: [ast.Mult],
-    ast.FloorDiv: [ast.Div],
-    ast.Mod: [ast.FloorDiv],
-    ast.MatMult: [ast.Mult],
-    ast.Lt: [ast.LtE],
-    ast.LtE: [ast.Lt],
-    ast.Gt: [ast.GtE],
-    ast.GtE: [ast.Gt],
-    ast.Eq: [ast.NotEq],
-    ast.NotEq: [ast.Eq],
-    ast.Is: [ast.IsNot],
-    ast.IsNot: [ast.Is],
-    ast.And: [ast.Or],
-    ast.Or: [ast.And],
-}
-RENAMED = {
-    "maximum": "minimum",
-    "minimum": "maximum",
-    "sum": "mean",
-    "mean": "sum",
-    "max": "min",
-    "sqrt": "square",
-    "square": "absolute",
-    "rsqrt": "sqrt",
-    "sign": "tanh",
-    "zeros_like": "ones_like",
-    "ones_like": "zeros_like",
-    "not_equal": "equal",
-    "equal": "not_equal",
-    "greater": "less",
-    "less": "greater",
-    "any": "all",
-    "all": "any",
-    "logical_and": "logical_or",
-    "logical_or": "logical_and",
-}
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One change: where it is, how it reads, and the changed module as a tree."""
-
-    path: str
-    function: str
-    change: str
-    tree: ast.Module
-
-    @property
-    def name(self) -> str:
-        """Names the mutant without line numbers, so that a listed survivor stays listed when the file moves."""
-        return f"{self.path}::{self.function}: {self.change}"
-
-
-def changes(node: ast.AST) -> Iterator[tuple[str, Any]]:
-    """Yields changed copies of one node, with the field that says what changed."""
-    if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp):
-        for kind in SWAPPED.get(type(node.op), []):
-            yield "op", kind()
-    elif isinstance(node, ast.Compare) and len(node.ops) == 1:
-        for kind in SWAPPED.get(type(node.ops[0]), []):
-            yield "ops", [kind()]
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not):
-        yield "self", node.operand
-    elif isinstance(node, ast.IfExp):
-        yield "self", ast.IfExp(node.test, node.orelse, node.body)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        yield "value", not node.value
-    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        yield "value", node.value + 1 if isinstance(node.value, int) or not node.value else node.value * 1.5
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in RENAMED:
-        yield "func", ast.Attribute(node.func.value, RENAMED[node.func.attr], ast.Load())
-    elif isinstance(node, ast.If):
-        yield "test", ast.UnaryOp(ast.Not(), node.test)
-
-
-def is_left_alone(node: ast.AST) -> bool:
-    """Returns whether nothing below the node is mathematics: messages, raises, annotations."""
-    if isinstance(node, ast.Raise | ast.arguments | ast.JoinedStr):
-        return True
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-        return True
-    return isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("checks.", "ValueError"))
-
-
-def inside(function: ast.FunctionDef) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
-    """Yields (parent, field, index, node) for each node of a function's body."""
-    waiting: list[ast.AST] = [ast.Module(function.body, [])]
-    while waiting:
-        parent = waiting.pop()
-        for field, value in ast.iter_fields(parent):
-            if field in ("annotation", "returns", "decorator_list", "args") and isinstance(parent, ast.FunctionDef):
-                continue
-            for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
-                if isinstance(node, ast.AST) and field != "annotation" and not is_left_alone(node):
-                    yield parent, field, index, node
-                    waiting.append(node)
-
-
-def functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """Yields the functions of a module and of its classes, by dotted name."""
-    for node in tree.body:
-        for owner, member in [("", node)] + [(f"{getattr(node, 'name', '')}.", m) for m in getattr(node, "body", [])]:
-            if isinstance(member, ast.FunctionDef):
-                yield owner + member.name, member
-
-
-def mutants(path: pathlib.Path) -> Iterator[Mutant]:
-    """Yields every mutant of a file."""
-    original = ast.parse(path.read_text())
-    for name, function in functions(original):
-        seen: dict[str, int] = {}
-        for place, (_, _, _, node) in enumerate(inside(function)):
-            for which, (field, _) in enumerate(changes(node)):
-                tree = copy.deepcopy(original)
-                twin = dict(functions(tree))[name]
-                parent, slot, index, found = list(inside(twin))[place]
-                value = list(changes(found))[which][1]
-                before = ast.unparse(found)
-                if field == "self":
-                    replaced = value
-                else:
-                    setattr(found, field, value)
-                    replaced = found
-                if slot == "body" and isinstance(parent, ast.Module):
-                    twin.body[index or 0] = replaced  # type: ignore[call-overload]
-                elif index is None:
-                    setattr(parent, slot, replaced)
-                else:
-                    getattr(parent, slot)[index] = replaced
-                change = f"{first_line(before)} -> {first_line(ast.unparse(replaced))}"
-                seen[change] = seen.get(change, 0) + 1
-                change += f" ({seen[change]})" if seen[change] > 1 else ""
-                yield Mutant(path.relative_to(ROOT).as_posix(), name, change, ast.fix_missing_locations(tree))
-
-
-def first_line(code: str) -> str:
-    """Returns what identifies a piece of code in a list."""
-    return code.splitlines()[0]
-
-
-def module_of(path: str) -> types.ModuleType:
-    """Returns the imported module of a file."""
-    return importlib.import_module(path.removesuffix(".py").replace("/", "."))
-
-
-def live_function(module: types.ModuleType, name: str) -> Any:
-    """Returns the function object that runs under a dotted name, inside the wrappers of properties and configs."""
-    owner, _, member = name.rpartition(".")
-    found = vars(getattr(module, owner))[member] if owner else getattr(module, member)
-    found = found.fget if isinstance(found, property) else getattr(found, "__func__", found)
-    return getattr(found, "__wrapped__", found)
-
-
-def code_of(mutant: Mutant) -> types.CodeType:
-    """Returns the compiled body of the mutant's function."""
-    code: Any = compile(mutant.tree, mutant.path, "exec")
-    for part in mutant.function.split("."):
-        code = next(c for c in code.co_consts if isinstance(c, types.CodeType) and c.co_name == part)
-    return code
-
-
-@contextlib.contextmanager
-def alive(mutant: Mutant) -> Iterator[None]:
-    """Puts the mutant's code into the running process for a while."""
-    function = live_function(module_of(mutant.path), mutant.function)
-    original = function.__code__
-    function.__code__ = code_of(mutant)
-    try:
-        yield
-    finally:
-        function.__code__ = original
-
-
-def users_of(name: str) -> set[type]:
-    """Returns the public transforms that a module defines, or that are defined in a module which imports it."""
-    public = [kind for kind in vars(importlib.import_module("kopt.transforms")).values() if isinstance(kind, type)]
-    sources = {kind: pathlib.Path(sys.modules[kind.__module__].__file__ or "").read_text() for kind in public}
-    return {kind for kind in public if kind.__module__ == name or f"from {name} import" in sources[kind]}
-
-
-def judges(path: str) -> list[Callable[[], None]]:
-    """Returns the quick tests that look at a module, the likeliest to notice first."""
-    return (schedule_judges if path.startswith("kopt/schedules/") else transform_judges)(path)
-
-
-def schedule_judges(path: str) -> list[Callable[[], None]]:
-    """Returns the quick tests of schedules: rows of the module's own classes first, then the others and the errors."""
-    import catalog
-    import test_bad_input
-    import test_schedule_errors
-    import test_schedule_fractions
-    import test_schedule_laws
-    import test_schedules
-
-    found: list[Callable[[], None]] = []
-    own = module_of(path).__name__
-    for case in sorted(catalog.SCHEDULE_CASES, key=lambda case: case.schedule_class.__module__ != own):
-        for test in (test_schedules.test_equals_the_closed_form, test_schedules.test_keeps_shape_and_gives_float32):
-            found.append(lambda case=case, test=test: test(case))
-    for parameter in test_bad_input.arguments():
-        if parameter.values[0].__module__ == own:
-            found.append(lambda values=parameter.values: test_bad_input.test_every_argument_keeps_its_rule(*values))
-    found += [lambda row=row: test_schedule_errors.test_bad_value(*row) for row in test_schedule_errors.ROWS]
-    for module in (test_schedule_fractions, test_schedules, test_schedule_laws):
-        tests = [test for name, test in inspect.getmembers(module, inspect.isfunction) if name.startswith("test_")]
-        found += [test for test in tests if not inspect.signature(test).parameters]
-    return found
-
-
-def transform_judges(path: str) -> list[Callable[[], None]]:
-    """Returns the quick tests of the transforms of a module."""
-    import catalog
-    import keras
-    import numpy as np
-    import test_bad_input
-    import test_contract
-    import test_parity
-
-    users = users_of(module_of(path).__name__)
-    found: list[Callable[[], None]] = []
-    for case in catalog.CASES:
-        optimizer = case.make()
-        optimizer.build([keras.Variable(np.zeros(shape, "float32"), name=n) for n, shape in case.shapes.items()])
-        if {type(stage.transform) for stage in optimizer._plan.stages} & users:
-            found.append(lambda case=case: test_parity.test_equals_the_paper_in_float64(case))
-            if "torch" in case.oracles:
-                found.append(lambda case=case: test_parity.test_equals_the_stored_path_of_torch(case))
-    for case in catalog.TRANSFORMS:
-        if case.kind not in users:
-            continue
-        suite = test_contract.transform_contract(case)()
-        for test in dir(suite):
-            if test.startswith("test_"):
-                found += list(contract_calls(getattr(suite, test), case))
-        for parameter in test_bad_input.arguments():
-            if parameter.values[0] is case.kind:
-                found.append(lambda values=parameter.values: test_bad_input.test_every_argument_keeps_its_rule(*values))
-    return found
-
-
-def contract_calls(test: Any, case: Any) -> Iterator[Callable[[], None]]:
-    """Yields a test of the contract with each of the arguments that it is parametrized over."""
-    marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
-    for value in marks[0].args[1] if marks else [None]:
-        yield lambda value=value: test(case.make, value) if marks else test(case.make)
-
-
-def is_noticed(judge: Callable[[], None]) -> bool:
-    """Returns whether a judge fails; one that skips does not."""
-    import pytest
-
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            judge()
-    except pytest.skip.Exception:
-        return False
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        return True
-    return False
-
-
-def full_trial(path: str) -> bool:
-    """Returns whether the parity and contract tests in full notice something, or those of fractions of a run."""
-    import catalog
-    import pytest
-
-    name = module_of(path).__name__
-    kinds = [case.kind.__name__ for case in catalog.TRANSFORMS if case.kind.__module__ == name]
-    about = {"transform": "test_scheduled.py"}  # Others have a file of their name, if any.
-    own = ROOT / "tests" / about.get(pathlib.Path(path).stem, f"test_{pathlib.Path(path).stem}.py")
-    extra = [str(own)] * own.exists() + sorted(str(p) for p in (ROOT / "tests").glob("test_transforms_*.py"))
-    arguments = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow"]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        if path.startswith("kopt/schedules/"):
-            return pytest.main([*arguments, str(ROOT / "tests/test_schedule_fractions.py")]) == 1
-        whole = [str(ROOT / "tests" / name) for name in ("test_parity.py", "test_bad_input.py")]
-        if pytest.main([*arguments, *whole, *extra]) == 1:
-            return True
-        words = " or ".join(kinds) or "nothing"
-        return pytest.main([*arguments, str(ROOT / "tests/test_contract.py"), "-k", words]) == 1
+FINAL = ("killed", "killed late", "timed out")
+TRIAL_SECONDS = 900
+MEMORY = 12 << 30
 
 
 class TooLongError(Exception):
-    """A mutant that hangs is noticed."""
+    """The judges of a mutant have had their time."""
 
 
-def _ring(signum: int, frame: Any) -> None:
-    raise TooLongError
+@dataclass
+class Clock:
+    """Stops what uses more than its time of the processor: other work on the machine does not shorten it."""
+
+    rang: bool = False
+
+    def start(self, seconds: float) -> None:
+        """Rings after so many seconds, and again each ten: whoever catches the error must not run on."""
+        self.rang = False
+        signal.signal(signal.SIGPROF, self._ring)
+        signal.setitimer(signal.ITIMER_PROF, seconds, 10)
+
+    def stop(self) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+    def _ring(self, signum: int, frame: Any) -> None:
+        self.rang = True
+        raise TooLongError
 
 
-def verdict(mutant: Mutant, cache: dict[str, list[Callable[[], None]]]) -> str:
-    """Returns "killed", "killed late" or "survived"."""
-    if mutant.path not in cache:
-        cache[mutant.path] = judges(mutant.path)
-        if any(map(is_noticed, cache[mutant.path])):
-            raise RuntimeError(f"The tests of {mutant.path} fail before anything is changed.")
-    signal.signal(signal.SIGALRM, _ring)
-    signal.alarm(SECONDS)
-    try:
-        with alive(mutant):
-            for judge in cache[mutant.path]:
-                if is_noticed(judge):
-                    # The likeliest to notice the next one, too.
-                    cache[mutant.path].remove(judge)
-                    cache[mutant.path].insert(0, judge)
-                    return "killed"
-            signal.alarm(5 * SECONDS)
-            return "killed late" if full_trial(mutant.path) else "survived"
-    except (TooLongError, ValueError):
-        return "killed"
-    finally:
-        signal.alarm(0)
+@dataclass
+class Court:
+    """The judges of one file, the likeliest to notice something first."""
+
+    path: str
+    quick: bool
+    excused: Collection[str]
+    clock: Clock = field(default_factory=Clock)
+    judges: list[Callable[[], None]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        begin, self.judges = time.process_time(), judges(self.path)
+        if any(map(is_noticed, self.judges)):
+            raise RuntimeError(f"The tests of {self.path} fail before anything is changed.")
+        self.seconds = 15 + 2 * (time.process_time() - begin)
+
+    def verdict(self, mutant: Mutant, *, is_quick_done: bool) -> str:
+        """Returns the verdict on one mutant, which may have passed the quick judges before."""
+        try:
+            with alive(mutant):
+                noticed = None if is_quick_done else self._quick(mutant)
+                return noticed or ("survived" if mutant.name in self.excused else self._full(mutant))
+        except TooLongError:
+            return "timed out"
+        finally:
+            self.clock.stop()
+
+    def _quick(self, mutant: Mutant) -> str | None:
+        self.clock.start(self.seconds)
+        for judge in self.judges:
+            if is_noticed(judge):
+                if self.clock.rang:
+                    return "timed out"
+                # The likeliest to notice the next one, too.
+                self.judges.remove(judge)
+                self.judges.insert(0, judge)
+                return "killed"
+        return None
+
+    def _full(self, mutant: Mutant) -> str:
+        if self.quick:
+            return "undecided"
+        self.clock.start(TRIAL_SECONDS)
+        noticed = full_trial(mutant.path)
+        return "timed out" if self.clock.rang else "killed late" if noticed else "survived"
 
 
-def work(task: tuple[int, int, list[str]]) -> list[tuple[str, str]]:
-    """Judges every `workers`-th mutant of the files."""
-    number, workers, paths = task
-    sys.path.insert(0, str(ROOT / "tests"))
-    import keras
+def reasons() -> dict[str, str]:
+    """Returns the mutants that may live, and why."""
+    return json.loads(REASONS.read_text())
 
-    keras.utils.set_random_seed(0)
-    cache: dict[str, list[Callable[[], None]]] = {}
-    everything = [mutant for path in paths for mutant in mutants(ROOT / path)]
-    results = []
-    for mutant in everything[number::workers]:
-        results.append((mutant.name, verdict(mutant, cache)))
-        if results[-1][1] != "killed":
-            sys.stderr.write(f"{results[-1][1]}: {mutant.name}\n")
-    return results
+
+def digest(path: str) -> str:
+    """Returns what a verdict holds for: the text of the file."""
+    return hashlib.sha256((ROOT / path).read_bytes()).hexdigest()[:16]
+
+
+def earlier(results: pathlib.Path | None) -> dict[str, str]:
+    """Returns the verdicts of earlier runs that still hold, the last of each mutant."""
+    found: dict[str, str] = {}
+    lines = results.read_text().splitlines() if results and results.exists() else []
+    for line in map(json.loads, lines):
+        if line["source"] == digest(line["name"].split("::")[0]):
+            found[line["name"]] = line["verdict"]
+    return found
+
+
+def work(task: tuple[str, argparse.Namespace]) -> dict[str, str]:
+    """Judges the mutants of a file."""
+    path, options = task
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    before = earlier(options.results)
+    court, found = None, {}
+    for mutant in mutants(ROOT / path):
+        how = before.get(mutant.name)
+        if how and is_settled(how, options):
+            found[mutant.name] = how
+            continue
+        court = court or Court(path, options.quick, () if options.again else reasons())
+        found[mutant.name] = court.verdict(mutant, is_quick_done=how is not None)
+        if found[mutant.name] != "killed":
+            sys.stderr.write(f"{found[mutant.name]}: {mutant.name}\n")
+        if options.results:
+            record = {"name": mutant.name, "verdict": found[mutant.name], "source": digest(path)}
+            with options.results.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+    return found
+
+
+def is_settled(how: str, options: argparse.Namespace) -> bool:
+    """Returns whether an earlier verdict stands: who was killed stays so, as tests are only added."""
+    return how in FINAL or (how == "survived" and not options.again) or (how == "undecided" and options.quick)
+
+
+def all_results(paths: list[str], options: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """Yields the verdicts of one file after another, as they get ready; a process that dies ends the run."""
+    context = multiprocessing.get_context("spawn")
+    with futures.ProcessPoolExecutor(options.workers, context, _limited) as pool:
+        for done in futures.as_completed([pool.submit(work, (path, options)) for path in paths]):
+            yield done.result()
+
+
+def _limited() -> None:
+    """Makes a mutant that wants all memory fail before the process is ended for it."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def parsed() -> argparse.Namespace:
+    """Returns the options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", default="kopt/transforms")
+    parser.add_argument("--only", help="a file of the folder, or several by a pattern", default="*.py")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--results", type=lambda text: pathlib.Path(text).resolve(), help="JSON lines to write and read"
+    )
+    parser.add_argument("--quick", action="store_true", help="leave the full trial out")
+    parser.add_argument(
+        "--again", action="store_true", help="try in full what survived an earlier run, or has its reason"
+    )
+    return parser.parse_args()
 
 
 def main() -> int:
     """Judges all mutants, prints the score, and returns 1 if a survivor has no reason or fewer than 95 % died."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", default="kopt/transforms")
-    parser.add_argument("--only", help="one file of the folder")
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
+    options = parsed()
     os.environ |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     os.environ.setdefault("KERAS_BACKEND", "torch")
-    files = sorted((ROOT / options.folder).glob(options.only or "*.py"))
+    files = sorted((ROOT / options.folder).glob(options.only))
     paths = [file.relative_to(ROOT).as_posix() for file in files if file.name != "__init__.py"]
-    tasks = [(number, options.workers, paths) for number in range(options.workers)]
-    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
-        results = dict(item for part in pool.map(work, tasks) for item in part)
-    reasons: dict[str, str] = json.loads(REASONS.read_text()) if REASONS.exists() else {}
-    survivors = [name for name, how in results.items() if how == "survived"]
-    unexplained = [name for name in survivors if name not in reasons]
-    score = 1 - len(survivors) / max(len(results), 1)
-    for name in survivors:
-        sys.stdout.write(f"survived: {name}\n    {reasons.get(name, 'NO REASON GIVEN')}\n")
-    late = sum(how == "killed late" for how in results.values())
-    sys.stdout.write(f"{len(results)} mutants, {len(survivors)} survived, {late} died late: {score:.1%} killed\n")
-    return int(bool(unexplained) or score < 0.95)
+    sizes = {path: sum(1 for _ in mutants(ROOT / path)) for path in paths}
+    results: dict[str, str] = {}
+    for found in all_results(sorted(paths, key=lambda path: -sizes[path]), options):
+        results |= found
+        sys.stderr.write(f"{len(results)} of {sum(sizes.values())} mutants judged\n")
+    return report(results)
+
+
+def report(results: dict[str, str]) -> int:
+    """Prints the survivors with their reasons, and the score."""
+    why = reasons()
+    alive_yet = [name for name, how in results.items() if how not in FINAL]
+    for name in sorted(alive_yet):
+        sys.stdout.write(f"{results[name]}: {name}\n    {why.get(name, 'NO REASON GIVEN')}\n")
+    count = collections.Counter(results.values())
+    score = 1 - len(alive_yet) / max(len(results), 1)
+    sys.stdout.write(
+        f"{len(results)} mutants, {len(alive_yet)} survived, {count['killed late']} died late, "
+        f"{count['timed out']} timed out: {score:.1%} killed\n"
+    )
+    return int(any(name not in why for name in alive_yet) or score < 0.95)
 
 
 if __name__ == "__main__":

@@ -142,3 +142,29 @@ def test_fit_trains_on_just_these_batches():
 def test_what_cannot_be_batched_says_so(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_a_pass_has_a_whole_number():
+    assert BatchSizeSchedule(X, lambda epoch: [2, 5][epoch], by="epoch").steps(2) == 7
+
+
+def test_eight_batches_are_remembered():
+    data = BatchSizeSchedule(X, {0: 2}, shuffle=False)
+    seen = batches(data, 12)
+    np.testing.assert_array_equal(data[4], seen[4])
+    with pytest.raises(IndexError, match="in order"):
+        data[3]
+
+
+def test_data_without_rows_is_found_out_in_the_first_pass():
+    with pytest.raises(ValueError, match=r"`dataset` must have rows\. Received: none\.$"):
+        BatchSizeSchedule(set(), {0: 2})[0]
+
+
+def test_a_pass_that_ends_with_a_batch_is_over():
+    data = BatchSizeSchedule(X, {0: 5, 1: 2, 2: 10}, by="epoch", shuffle=False)
+    assert [len(batch) for batch in batches(data, 9)] == [5, 5, 2, 2, 2, 2, 2, 10, 10]
+
+
+def test_batches_of_one_row():
+    np.testing.assert_array_equal(BatchSizeSchedule(X, {0: 1}, shuffle=False)[0], X[:1])

@@ -182,6 +182,11 @@ def test_the_gradients_that_tensorboard_logs_are_those_that_the_optimizer_got(tm
     np.testing.assert_allclose(logged["sam"], norm(gradient(x, y, *shifted)), rtol=1e-5)
 
 
+def test_it_is_named_after_its_model_or_as_said():
+    model = linear()
+    assert [kopt.SAM(model).name, kopt.SAM(model, name="mine").name] == [f"sam_{model.name}", "mine"]
+
+
 class Stubborn(keras.Model):
     def train_step(self, *args):
         return super().train_step(*args)

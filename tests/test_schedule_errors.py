@@ -14,6 +14,7 @@ OPTIMIZER = "an optimizer of kopt or Keras, or a schedule"
 ROWS = [
     ("CosineDecay(0.1, 0.5)", "decay_steps", "an integer >= 1", "0.5", 'With `by="fraction"` it is a share of the run'),
     ("CosineDecay(0.1, 0.0)", "decay_steps", "an integer >= 1", "0.0", ""),
+    ("CosineDecay(0.1, 1.5)", "decay_steps", "an integer >= 1", "1.5", ""),
     ("CosineDecay(0.1, 10, by='fraction')", "decay_steps", SHARE, "10", ""),
     ("CosineDecay(0.1, 0, by='fraction')", "decay_steps", SHARE, "0", ""),
     ("CosineDecay(0.1, -0.5, by='fraction')", "decay_steps", SHARE, "-0.5", ""),
@@ -43,6 +44,8 @@ ROWS = [
         "0.4",
         "",
     ),
+    ("MultiStep(0.1, 5)", "boundaries", STEPS, "5", ""),
+    ("MultiStep(0.1, {3: 0.5})", "boundaries", STEPS, r"\{3: 0.5\}", ""),
     ("MultiStep(0.1, [3, 3])", "boundaries", STEPS, r"\[3, 3\]", ""),
     ("MultiStep(0.1, [5, 3])", "boundaries", STEPS, r"\[5, 3\]", ""),
     ("MultiStep(0.1, [0.5])", "boundaries", STEPS, r"\[0.5\]", ""),
@@ -84,6 +87,7 @@ def test_bad_value(call, argument, rule, received, advice):
     with pytest.raises(ValueError, match=rf"^{start}{received}\.") as caught:
         evaluated(call)
     assert re.search(advice, str(caught.value))
+    assert ("share of the run" in str(caught.value)) == ("share of the run" in advice)
 
 
 def test_what_a_schedule_cannot_be_divided_into():

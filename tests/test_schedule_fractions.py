@@ -1,6 +1,7 @@
 """Lengths as fractions of the run: how schedules learn its length, and what happens when nobody tells them."""
 
 import json
+import warnings
 
 import catalog
 import keras
@@ -272,3 +273,31 @@ def test_describes_the_first_rate_once_the_run_is_known():
     optimizer = optimizers.SGD(cosine(0.25))
     schedules.resolve(optimizer, epochs=1, steps_per_epoch=9)
     assert float(ops.convert_to_numpy(optimizer.learning_rate)) == 0.25
+
+
+def test_who_waits_for_the_length_of_the_run():
+    fraction, steps = schedules.CosineDecay(0.1, 0.5, by="fraction"), schedules.CosineDecay(0.1, 5)
+    of_keras = keras.optimizers.schedules.CosineDecay(0.1, 5)
+    waiting = [fraction, schedules.Join([fraction, steps], [5]), steps + fraction]
+    ready = [steps, schedules.Join([steps, of_keras], [5]), schedules.Warmup(of_keras, 3)]
+    assert [schedule.waits_for_length for schedule in [*waiting, *ready]] == [True] * 3 + [False] * 3
+    schedules.resolve(fraction, epochs=2, steps_per_epoch=10)
+    assert [schedule.waits_for_length for schedule in waiting] == [False] * 3
+
+
+def test_a_run_of_one_step_has_one():
+    schedule = cosine()
+    schedules.resolve(schedule, epochs=1, steps_per_epoch=1)
+    assert schedule.run_steps == 1
+
+
+@pytest.mark.parametrize("run", [4, 5])
+def test_warm_up_as_long_as_the_run_is_no_surprise(run):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        schedules.Warmup(schedules.CosineDecay(0.1, run), run)
+        schedules.Warmup(schedules.StepDecay(0.1, run - 1), run)
+        schedules.Warmup(0.1, 5).warn_if_longer_than(run)
+    assert [(w.filename, str(w.message)[:50]) for w in caught] == (
+        [(__file__, "Warm-up of 5 steps is longer than the run, which h")] if run == 4 else []
+    )

@@ -318,3 +318,24 @@ def test_a_difference_may_be_negative_until_it_is_bounded():
     fall = schedules.Linear(0.2, 10) - 0.1
     assert run(fall, 11)[10] == pytest.approx(-0.1)
     np.testing.assert_allclose(run(schedules.maximum(fall, 0.0), 11)[[4, 5, 6, 10]], [0.02, 0, 0, 0], atol=1e-7)
+
+
+def test_a_phase_of_no_length_says_nothing():
+    schedule = schedules.OneCycle(0.3, 10, 0.1, "linear", 10.0, 100.0)
+    expected = [0.3 + (0.03 / 100 - 0.3) * t / 9 for t in range(10)]
+    np.testing.assert_allclose(curve(schedule, 10), expected, rtol=1e-5)
+
+
+def test_cosine_restarts_reach_the_last_step_that_float32_counts():
+    schedule, last = schedules.CosineRestarts(0.2, 10, 2.0, 0.9, 0.1), 2**24 - 1
+    cycle = int(np.floor(np.log2(last / 10 + 1)))
+    share = (last - 10 * (2**cycle - 1)) / (10 * 2**cycle)
+    expected = 0.2 * (0.9 * 0.9**cycle * (1 + np.cos(np.pi * share)) / 2 + 0.1)
+    np.testing.assert_allclose(ops.convert_to_numpy(schedule(np.array([last]))), [expected], rtol=1e-5)
+
+
+def test_a_decay_shorter_than_a_step_takes_one():
+    schedule = schedules.WarmupStableDecay(0.2, 0.0, 0.999, 0.001, 0.25, by="fraction")
+    schedules.resolve(schedule, epochs=1, steps_per_epoch=100)
+    found = ops.convert_to_numpy(schedule(np.arange(98, 103)))
+    np.testing.assert_allclose(found, [0.2, 0.2, 0.2, 0.05, 0.05], rtol=1e-6)

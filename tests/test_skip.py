@@ -161,3 +161,13 @@ def test_the_state_is_read_in_the_thread_that_trains(tmp_path):
 def test_averaged_weights_stops_a_compiled_fit_at_once():
     model = compiled(problems.sequential(), optimizers.ScheduleFreeAdamW(before=[transforms.SkipNonFinite(3)]))
     assert fit_on_nan(model, callbacks=[callbacks.AveragedWeights()]).startswith("3 steps in a row")
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"), [(1, r"first in a\. "), (2, r"first in a and 1 other"), (3, r"a and 2 other")]
+)
+def test_the_error_says_how_many_variables_are_not_finite(bad, message):
+    variables = [keras.Variable([1.0], name=name) for name in "abc"]
+    gradients = [ops.convert_to_tensor([np.nan if i < bad else 1.0]) for i in range(3)]
+    with pytest.raises(FloatingPointError, match=message):
+        optimizers.SGD(0.1, before=[transforms.SkipNonFinite(patience=1)]).apply(gradients, variables)
