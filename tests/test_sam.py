@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import kopt
 from kopt import optimizers
@@ -209,3 +209,12 @@ class Stubborn(keras.Model):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_what_looksam_keeps_stays_orthogonal_to_tiny_gradients():
+    model = kopt.SAM(linear(), every=2)
+    rng = np.random.default_rng(0)
+    g, s = (rng.normal(size=(4,)).astype("float32") for _ in range(2))
+    _, (kept,) = model.combined([ops.convert_to_tensor(1e-7 * g)], [ops.convert_to_tensor(1e-7 * s)])
+    across = s - (s @ g) / (g @ g) * g
+    np.testing.assert_allclose(ops.convert_to_numpy(kept), across / np.linalg.norm(across), rtol=1e-4, atol=1e-4)

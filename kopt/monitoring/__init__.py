@@ -6,7 +6,7 @@ from kopt.monitoring.direction import Alpha, Cosines, Distance
 from kopt.monitoring.gradients import GlobalNorms, GradientHistograms, GradientStatistics, Norms
 from kopt.monitoring.noise import NoiseScale
 from kopt.monitoring.presets import business, economy, full
-from kopt.monitoring.quantity import Kept, Quantity, SeenStep
+from kopt.monitoring.quantity import Quantity
 from kopt.monitoring.resources import Memory, Throughput
 from kopt.monitoring.run import Losses, Rates
 from kopt.monitoring.trouble import FirstNonFinite
@@ -23,14 +23,12 @@ __all__ = [
     "GradientStatistics",
     "HessianEigenvalue",
     "HessianTrace",
-    "Kept",
     "Losses",
     "Memory",
     "NoiseScale",
     "Norms",
     "Quantity",
     "Rates",
-    "SeenStep",
     "Throughput",
     "When",
     "at",

@@ -25,7 +25,7 @@ def stop_if_stuck(plan: Plan, variables: Sequence[Any], slots: Sequence[Any], it
             continue
         bad = [i for i in plan.stages[k].members if float(ops.convert_to_numpy(plan.state(k, i, slots)["is_bad"]))]
         names = [path_of(variables[i]) for i in bad]
-        others = f" and {len(names) - 1} other variables" if len(names) > 1 else ""
+        others = f" and {len(names) - 1} other variable{'s' * (len(names) > 2)}" if len(names) > 1 else ""
         raise FloatingPointError(
             f"{skipped} steps in a row, the last at step {int(ops.convert_to_numpy(iterations))}, were left out by "
             f"`{type(transform).__name__}(patience={transform.patience})`, because what reached it was NaN or "

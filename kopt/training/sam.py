@@ -142,7 +142,7 @@ class SAM(AscentTrainer):
         if self.every == 1:
             return second, []
         g, s = _in_float32(first), _in_float32(second)
-        share = _dot(s, g) / (_dot(g, g) + _TINY)
+        share = _dot(s, g) / (_dot(g, g) + _TINY**2)  # A square: gradients of 1e-6 are not small yet.
         # Kept at length 1: the gradients of the steps between may have another loss scale.
         across = [b - share * a for a, b in zip(g, s, strict=True)]
         size = _norm(across) + _TINY
