@@ -37,6 +37,8 @@ FAMILIES = (
     "updates_norm",
     "update_to_weight",
 )
+NOT_OF_STEPS = ("epoch", "batch_", "guide/", "hyperparameters/")
+"""How the tags begin of what is no number of a step: epochs, the page's, constants of the optimizer."""
 Data = tuple[np.ndarray, np.ndarray]
 
 
@@ -212,5 +214,5 @@ def promised_scalars(training: Training, paths: list[str]) -> set[str]:
 def logged(log_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns scalars of optimizer steps and histograms of gradients by tag; Keras' own and the page's left out."""
     scalars = event_files.scalars(log_dir / "train")
-    own = {tag: points for tag, points in scalars.items() if not tag.startswith(("epoch", "batch_", "guide/"))}
+    own = {tag: points for tag, points in scalars.items() if not tag.startswith(NOT_OF_STEPS)}
     return own, event_files.histograms(log_dir / "train")

@@ -134,7 +134,7 @@ def test_a_loop_by_hand_gives_the_numbers_of_fit(tmp_path):
     board.close()
     written = event_files.scalars(tmp_path / "hand" / "train")
     del written["guide/update_to_weight"]
-    assert written.keys() == seen.keys()
+    assert written.keys() == seen.keys() - {"hyperparameters/momentum"}
     for tag, points in written.items():
         expected = [seen[tag][step] for step in (1, 2, 3, 4)]
         np.testing.assert_allclose([value for _, value in points], expected, rtol=1e-4, atol=1e-6, err_msg=tag)

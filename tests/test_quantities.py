@@ -8,7 +8,7 @@ import pytest
 import watched
 from keras import ops
 
-from kopt import monitoring
+from kopt import monitoring, optimizers, schedules
 from kopt.monitoring.direction import alpha_of
 
 RATE, BATCH = 0.02, 8
@@ -219,6 +219,23 @@ def test_losses_of_each_output(tmp_path):
     assert seen["loss/left"][1] == pytest.approx(one, rel=1e-5)
     assert seen["loss/right"][1] == pytest.approx(other, rel=1e-5)
     assert seen["loss/total"][1] == pytest.approx(one + other / 2, rel=1e-5)
+
+
+def test_constants_of_optimizers_and_groups(tmp_path):
+    groups = [optimizers.Group("line", weight_decay=0.25, name="slow")]
+    chosen = {
+        "kopt": optimizers.AdamW(schedules.CosineDecay(0.1, 9), beta_1=0.8, weight_decay=0.5, groups=groups),
+        "keras": keras.optimizers.SGD(0.02, momentum=0.7),
+    }
+    for name, optimizer in chosen.items():
+        seen, _ = watched.watched(tmp_path / name, [monitoring.Rates()], optimizer=optimizer)
+        chosen[name] = {tag: points[4] for tag, points in seen.items() if tag.startswith("hyperparameters/")}
+    assert chosen["kopt"] == {
+        "hyperparameters/beta_1": 0.8,
+        "hyperparameters/weight_decay": 0.5,
+        "hyperparameters/weight_decay/slow": 0.25,
+    }
+    assert chosen["keras"] == {"hyperparameters/momentum": 0.7}
 
 
 def test_the_first_non_finite_number_is_named(tmp_path):

@@ -80,8 +80,7 @@ def trained(log_dir, make, histograms=False, **options):
     x, y = by_hand.data()
     callback = callbacks.TensorBoard(log_dir, gradients=1, gradient_histograms=histograms)
     model.fit(x, y, batch_size=by_hand.BATCH, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=[callback])
-    train = log_dir / "train"
-    return by_hand.trained(EPOCHS, **options), event_files.scalars(train), event_files.histograms(train)
+    return by_hand.trained(EPOCHS, **options), *monitored.logged(log_dir)
 
 
 def assert_equal_to(steps, logged, own_tags=()):
@@ -89,7 +88,7 @@ def assert_equal_to(steps, logged, own_tags=()):
     expected = [by_hand.scalars(step) | dict(own_tags) for step in steps]
     if any(tag.startswith("learning_rate/") for tag in expected[0]):
         expected = [{tag: value for tag, value in row.items() if tag != "learning_rate"} for row in expected]
-    assert {tag for tag in logged if not tag.startswith("epoch_")} == expected[0].keys()
+    assert logged.keys() == expected[0].keys()
     for tag in expected[0]:
         assert event_files.steps(logged[tag]) == list(range(1, len(steps) + 1)), tag
         values = [value for _, value in logged[tag]]

@@ -236,6 +236,19 @@ def _scheduled(optimizer: Any, suffix: str = "") -> dict[str, Any]:
     return {f"hyperparameters/{name}{suffix}": _scalar(follow(optimizer.iterations)) for name, follow in found.items()}
 
 
+def constant_hyperparameters(optimizer: Any) -> dict[str, float]:
+    """Returns momentum, first beta and weight decay (also of groups) by tag, as far as they are plain numbers."""
+    found: dict[str, Any] = {}
+    parts = inner_optimizers(optimizer)
+    for part in parts:
+        suffix = f"/{part.name}" if len(parts) > 1 else ""
+        config = part.get_config()
+        own = {name: config.get(name) for name in ("momentum", "beta_1", "weight_decay")}
+        own |= {f"weight_decay/{group.name}": group.weight_decay for group in getattr(part, "groups", ())}
+        found |= {f"hyperparameters/{name}{suffix}": value for name, value in own.items()}
+    return {tag: float(x) for tag, x in found.items() if isinstance(x, int | float) and not isinstance(x, bool)}
+
+
 def current_estimates(optimizer: Any) -> dict[str, Any]:
     """Returns what the optimizer has estimated so far by tag, as float32 scalars; empty for Keras' optimizers."""
     inner = innermost(optimizer)
