@@ -18,14 +18,19 @@ PRESETS = ("economy", "business", "full")
 
 
 def economy() -> list[Quantity]:
-    """Returns rates, losses and norms, time and memory: a few percent of a step at each look."""
+    """Returns rates, losses and norms, the first NaN, time and memory.
+
+    A look costs 5 to 20 % of a step of a CNN with 1M parameters on a CPU, 24 to 52 % of a step of 2 ms, and 0.4 ms where
+    a step takes 0.35 ms (JAX).
+    """
     return [Rates(), Losses(), GlobalNorms(), Norms(), FirstNonFinite(), Throughput(), Memory()]
 
 
 def business() -> list[Quantity]:
     """Returns `economy` with statistics and histograms of gradients, activations, noise, angles and distance.
 
-    A look costs two to four steps: one more pass for the noise, and the step before it is looked at too.
+    A look costs 2.3 to 4.5 steps of a CNN with 1M parameters on a CPU: one more pass for the noise, and gradients and
+    weights that are kept. At an interval the step before each look is looked at too.
     """
     more = [GradientStatistics(), GradientHistograms(), Activations(), Distance(), Cosines(), NoiseScale()]
     return [*economy(), *more]
