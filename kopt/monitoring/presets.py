@@ -20,7 +20,7 @@ PRESETS = ("economy", "business", "full")
 def economy() -> list[Quantity]:
     """Returns rates, losses and norms, the first NaN, time and memory.
 
-    A look costs 5 to 20 % of a step of a CNN with 1M parameters on a CPU, 24 to 52 % of a step of 2 ms, and 0.4 ms where
+    A look costs 5 to 20 % of a step of a CNN with 1M parameters on a CPU, 24 to 52 % of one of 2 ms, and 0.4 ms where
     a step takes 0.35 ms (JAX).
     """
     return [Rates(), Losses(), GlobalNorms(), Norms(), FirstNonFinite(), Throughput(), Memory()]
