@@ -242,7 +242,8 @@ def constant_hyperparameters(optimizer: Any) -> dict[str, float]:
     parts = inner_optimizers(optimizer)
     for part in parts:
         suffix = f"/{part.name}" if len(parts) > 1 else ""
-        config = part.get_config()
+        with without_tensorflow():
+            config = part.get_config()
         own = {name: config.get(name) for name in ("momentum", "beta_1", "weight_decay")}
         own |= {f"weight_decay/{group.name}": group.weight_decay for group in getattr(part, "groups", ())}
         found |= {f"hyperparameters/{name}{suffix}": value for name, value in own.items()}

@@ -81,6 +81,7 @@ class Monitor(keras.callbacks.Callback):
 
     def set_model(self, model: Any) -> None:
         """Takes the model, before `fit` makes its train function."""
+        self._observer.finish()  # A fit that ended by an exception left something behind.
         super().set_model(model)
         self._observer.set_model(model)
 

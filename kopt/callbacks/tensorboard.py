@@ -193,7 +193,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.embeddings_metadata = metadata
 
     def set_model(self, model: Any) -> None:
-        self._close_writers()  # A fit that ended by an exception left them open.
+        self._observer.finish()  # A fit that ended by an exception left something behind, and writers open.
+        self._close_writers()
         super().set_model(model)
         self._going_on.look(self.log_dir, self._train_dir, self._val_dir)
         self._observer.set_model(model)

@@ -87,7 +87,7 @@ class Instrument:
     def fits(self, model: Any) -> bool:
         """Returns whether the model still trains with the function and optimizers that this was made for."""
         owned = vars(model)
-        return model.train_function is self.plain and all(owned[name] is o for name, o in self._attributes)
+        return model.train_function is self.plain and all(owned.get(name) is o for name, o in self._attributes)
 
     def arm(self, due: Due, waited: float = 0.0) -> None:
         """Makes the next call of `model.train_function` one that looks at these quantities.

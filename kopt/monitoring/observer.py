@@ -1,5 +1,6 @@
 """Decides at which steps of a `fit` to look at what, arms the instrument there, and delivers what it saw."""
 
+import atexit
 import re
 import time
 import warnings
@@ -89,6 +90,8 @@ class Observer:
         if self._instrument is not None:
             self._instrument.disarm()  # A fit that ended by an exception may have left it armed.
         self._is_first_epoch = True
+        self._is_behind_files = False
+        self._deliver_at_exit()
         reason = unsupported(self._model) if self._rules else None
         if reason is not None:
             self._give_up(reason)
@@ -147,6 +150,10 @@ class Observer:
             shown = {tag: number for tag, number in numbers.items() if not tag.startswith(HIDDEN)}
             if shown or counts:
                 self._deliver(kept.step, shown, counts)
+                if not self._is_behind_files:
+                    # What is registered last runs first, and files register their end when they are opened.
+                    self._deliver_at_exit()
+                    self._is_behind_files = True
         if self._instrument.is_blind and self._rules:
             self._give_up("the model's `train_step` does not call its `optimizer`.")
 
@@ -155,6 +162,15 @@ class Observer:
         if self._instrument is not None:
             self._instrument.disarm()
         self.collect(now=True)
+        atexit.unregister(self._collect_all)
+
+    def _collect_all(self) -> None:
+        self.collect(now=True)
+
+    def _deliver_at_exit(self) -> None:
+        """Has a process that ends inside a `fit`, by an exception, deliver what is still on the device."""
+        atexit.unregister(self._collect_all)
+        atexit.register(self._collect_all)
 
     def _is_chosen(self, path: str) -> bool:
         is_included = self._include is None or self._include.search(path) is not None
