@@ -175,9 +175,31 @@ def flatten_layers_enters_layers_and_finds_each_once():
     assert found.count("one") == found.count("other") == found.count(pair.name) == 1
 
 
+def call_has_training_arg_says_whether_call_takes_it():
+    class Without(keras.Model):
+        def call(self, x):
+            return x
+
+    assert problems.sequential()._call_has_training_arg is True
+    assert Without()._call_has_training_arg is False
+
+
+def compile_loss_has_a_metric_for_each_of_several_outputs_once_built():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, {name: keras.layers.Dense(1, name=name)(inputs) for name in ("one", "other")})
+    model.compile("sgd", {"one": "mse", "other": "mse"})
+    assert model._compile_loss.metrics == []
+    x, y = problems.data()
+    model.fit(x, {"one": y, "other": y}, verbose=0)
+    assert model._compile_loss.built
+    assert [metric.name for metric in model._compile_loss.metrics] == ["one_loss", "other_loss"]
+
+
 PRIVATE = {
     "_accumulated_gradients": accumulated_gradients_are_zeros_in_the_shapes_of_variables,
     "_backend_apply_gradients": backend_apply_gradients_gets_lists_without_nones,
+    "_call_has_training_arg": call_has_training_arg_says_whether_call_takes_it,
+    "_compile_loss": compile_loss_has_a_metric_for_each_of_several_outputs_once_built,
     "_compute_loss": compute_loss_takes_what_a_train_step_has,
     "_distribution_strategy": distribution_strategy_is_the_one_of_construction,
     "_flatten_layers": flatten_layers_enters_layers_and_finds_each_once,

@@ -7,6 +7,7 @@ from keras import ops
 
 from kopt._backend import adapter_module, watch
 from kopt._core import checks
+from kopt._core.configured import unknown_argument
 from kopt.monitoring.presets import chosen_quantities
 from kopt.monitoring.quantity import Numbers, SeenStep
 
@@ -18,16 +19,15 @@ def monitor_step(
     after: Sequence[Any],
     *,
     step: Any,
-    loss: Any = None,
-    learning_rate: Any = None,
     quantities: Any = None,
     model: Any = None,
     name: str = "",
+    **shown: Any,
 ) -> dict[str, Any]:
     """Returns the numbers of one step of a custom training loop, as a dict from tag to scalar tensor.
 
-    A pure function of tensors: it works inside `tf.function`, `jax.jit` and in eager loops, so that what it reads is
-    part of the compiled step. `kopt.callbacks.TensorBoard.write` (or any sink's `scalars`) takes what it returns.
+    A pure function of tensors for `tf.function`, `jax.jit` and eager loops. `kopt.callbacks.TensorBoard.write`, or any
+    sink's `scalars`, takes what it returns; docs/tensorboard.md has a whole loop.
 
     Args:
         variables: The trained Keras variables, for their paths.
@@ -35,55 +35,50 @@ def monitor_step(
         before: The variables' values before the step.
         after: Their values after it. Without JAX, copy the former (`keras.ops.copy`) before the optimizer writes.
         step: Number of the optimizer step, from 1.
-        loss: The loss, shown as `loss/total`; None to leave it out.
-        learning_rate: The rate, shown as `learning_rate`; None to leave it out.
         quantities: What to look at, as for `TensorBoard(monitor=...)`; only what can be seen inside a step is shown.
         model: Whose name to leave out of the variables' paths; None to leave paths as they are.
         name: Of the optimizer, where several take steps: `gradients/global_norm/<name>`.
-
-    Returns:
-        A dict from tag to float32 scalar tensor.
+        shown: `loss=` and `learning_rate=`, to be shown as `loss/total` and `learning_rate`.
 
     Raises:
-        ValueError: The lists differ in length, or no variable has a gradient.
-
-    Example:
-
-    ```python
-    board = kopt.callbacks.TensorBoard("logs/by_hand")
-
-    @tf.function
-    def train_step(x, y):
-        with tf.GradientTape() as tape:
-            loss = loss_function(y, model(x, training=True))
-        gradients = tape.gradient(loss, model.trainable_variables)
-        before = [tf.identity(v.value) for v in model.trainable_variables]
-        optimizer.apply(gradients, model.trainable_variables)
-        after = [tf.identity(v.value) for v in model.trainable_variables]
-        return kopt.callbacks.monitor_step(
-            model.trainable_variables, gradients, before, after, step=optimizer.iterations, loss=loss
-        )
-
-    for step, (x, y) in enumerate(data, start=1):
-        numbers = train_step(x, y)
-        if step % 100 == 0:
-            board.write(numbers, step)
-    ```
+        ValueError: The lists differ in length, no variable has a gradient, or `quantities` names nothing.
+        TypeError: There is another keyword.
     """
-    lengths = {len(variables), len(gradients), len(before), len(after)}
-    if len(lengths) != 1:
-        received = f"{len(variables)}, {len(gradients)}, {len(before)}, {len(after)}"
+    one = _step(variables, gradients, before, after, step)
+    noted: Numbers = {_SHOWN[word]: ops.cast(x, "float32") for word, x in _known(shown).items() if x is not None}
+    rates = {tag: noted.pop(tag) for tag in ("learning_rate",) if tag in noted}
+    one.learning_rates.update(rates)
+    paths = watch.unique_paths(model, one.variables)
+    seen = SeenStep(one, paths, list(range(len(paths))), lambda: one.gradients, noted, f"/{name}" if name else "")
+    return _flat([quantity.in_step(seen) for quantity in chosen_quantities(quantities)])
+
+
+_SHOWN = {"loss": "loss/total", "learning_rate": "learning_rate"}
+
+
+def _known(shown: dict[str, Any]) -> dict[str, Any]:
+    for word in shown:
+        if word not in _SHOWN:
+            raise unknown_argument("monitor_step", word, ["step", "quantities", "model", "name", *_SHOWN])
+    return shown
+
+
+def _step(
+    variables: Sequence[Any], gradients: Sequence[Any], before: Sequence[Any], after: Sequence[Any], number: Any
+) -> watch.Step:
+    lengths = [len(values) for values in (variables, gradients, before, after)]
+    if len(set(lengths)) != 1:
         raise ValueError(
-            f"`variables`, `gradients`, `before` and `after` must be lists of one length. Received: lengths {received}."
+            "`variables`, `gradients`, `before` and `after` must be lists of one length. "
+            f"Received: lengths {', '.join(map(str, lengths))}."
         )
     kept = [i for i, gradient in enumerate(gradients) if gradient is not None]
     if not kept:
         raise checks.fail("gradients", "a list with at least one that is not None", list(gradients))
     dense = [ops.cast(adapter_module.dense(gradients[i]), "float32") for i in kept]
-    rates = {} if learning_rate is None else {"learning_rate": ops.cast(learning_rate, "float32")}
-    one = watch.Step(
-        number=step,
-        learning_rates=rates,
+    return watch.Step(
+        number=number,
+        learning_rates={},
         loss_scale=None,
         variables=[variables[i] for i in kept],
         gradients=dense,
@@ -92,10 +87,6 @@ def monitor_step(
         after=[after[i] for i in kept],
         estimates={},
     )
-    noted: Numbers = {} if loss is None else {"loss/total": ops.cast(loss, "float32")}
-    paths = watch.unique_paths(model, one.variables)
-    seen = SeenStep(one, paths, list(range(len(kept))), lambda: dense, noted, f"/{name}" if name else "")
-    return _flat([quantity.in_step(seen) for quantity in chosen_quantities(quantities)])
 
 
 def _flat(parts: Sequence[Numbers]) -> dict[str, Any]:

@@ -117,6 +117,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     log_dir: str
     embeddings_metadata: Any
+    _has_begun = False
 
     def __init__(
         self,
@@ -143,41 +144,28 @@ class TensorBoard(keras.callbacks.TensorBoard):
         samples: tuple[Any, Any] | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        if update_freq not in ("epoch", "batch"):
-            checks.count("update_freq", update_freq, advice='Or "epoch", or "batch".')
-        check_directory(str(log_dir))
+        counts = {"histogram_freq": histogram_freq, "embeddings_freq": embeddings_freq}
+        looks: dict[str, Any] = {"monitor": monitor, "every": every, "include": include, "exclude": exclude}
         self._page = Page(shown=page, hparams=hparams, samples=samples, class_names=class_names)
-        checks.optional(checks.file_name, "name", name)
         super().__init__(
-            log_dir=str(log_dir),
-            histogram_freq=checks.count("histogram_freq", histogram_freq, least=0),
+            _place(log_dir, name),
             write_graph=False,
             write_images=write_images,
             write_steps_per_second=write_steps_per_second,
-            update_freq=update_freq,
+            update_freq=_frequency(update_freq),
             profile_batch=profile_batch,
-            embeddings_freq=checks.count("embeddings_freq", embeddings_freq, least=0),
             embeddings_metadata=embeddings_metadata,
+            **{key: checks.count(key, value, least=0) for key, value in counts.items()},
         )
-        self.gradients = checks.count(
-            "gradients", gradients, least=0, advice="It is an interval in optimizer steps; 0 is off."
-        )
+        self.gradients = checks.count("gradients", gradients, 0, "It is an interval in optimizer steps; 0 is off.")
         self.gradient_histograms = checks.flag("gradient_histograms", gradient_histograms)
         # Keras may run `on_train_batch_end` in threads when it has nothing to do there, which keeps JAX asynchronous.
         self.async_safe = update_freq == "epoch" and not (write_steps_per_second or profile_batch)
         self._going_on = GoingOn()
         self._summary_module = Summaries(self._going_on.last_steps)
-        self._observer = Observer.of(
-            self._deliver,
-            gradients=self.gradients,
-            gradient_histograms=self.gradient_histograms,
-            monitor=monitor,
-            every=every,
-            include=include,
-            exclude=exclude,
-        )
+        looks |= {"gradients": self.gradients, "gradient_histograms": self.gradient_histograms}
+        self._observer = Observer.of(self._deliver, **looks)
         self._sinks = FanOut(sinks, BUCKET_EDGES)
-        self._has_begun = False
         self.latest: dict[str, float] = {}
         if name is not None:
             self.log_dir = claimed(self.log_dir, name)
@@ -299,3 +287,17 @@ class TensorBoard(keras.callbacks.TensorBoard):
         if isinstance(schedule, Warmup) and batches:
             length = batches * self.params["epochs"] // watch.accumulation(self._model.optimizer)
             schedule.warn_if_longer_than(length)
+
+
+def _place(log_dir: Any, name: str | None) -> str:
+    """Returns `log_dir` as a string, or raises if nothing can be written there, or under that name."""
+    check_directory(str(log_dir))
+    checks.optional(checks.file_name, "name", name)
+    return str(log_dir)
+
+
+def _frequency(value: str | int) -> str | int:
+    """Returns Keras' `update_freq`, or raises."""
+    if value in ("epoch", "batch"):
+        return value
+    return checks.count("update_freq", value, advice='Or "epoch", or "batch".')
