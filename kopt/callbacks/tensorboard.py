@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -118,6 +119,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
     log_dir: str
     embeddings_metadata: Any
     _has_begun = False
+    latest: Mapping[str, float] = MappingProxyType({})
 
     def __init__(
         self,
@@ -146,6 +148,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
     ) -> None:
         counts = {"histogram_freq": histogram_freq, "embeddings_freq": embeddings_freq}
         looks: dict[str, Any] = {"monitor": monitor, "every": every, "include": include, "exclude": exclude}
+        self._going_on = GoingOn()
         self._page = Page(shown=page, hparams=hparams, samples=samples, class_names=class_names)
         super().__init__(
             _place(log_dir, name),
@@ -161,12 +164,10 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.gradient_histograms = checks.flag("gradient_histograms", gradient_histograms)
         # Keras may run `on_train_batch_end` in threads when it has nothing to do there, which keeps JAX asynchronous.
         self.async_safe = update_freq == "epoch" and not (write_steps_per_second or profile_batch)
-        self._going_on = GoingOn()
         self._summary_module = Summaries(self._going_on.last_steps)
         looks |= {"gradients": self.gradients, "gradient_histograms": self.gradient_histograms}
         self._observer = Observer.of(self._deliver, **looks)
         self._sinks = FanOut(sinks, BUCKET_EDGES)
-        self.latest: dict[str, float] = {}
         if name is not None:
             self.log_dir = claimed(self.log_dir, name)
 
