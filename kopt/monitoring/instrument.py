@@ -71,7 +71,8 @@ class Instrument:
         self.accumulation = accumulation
         self.plain = model.train_function
         self.optimizers = watch.optimizers_of(model)
-        self._attributes = [(name, o) for name, o in vars(model).items() if o in self.optimizers.values()]
+        held = [id(optimizer) for optimizer in self.optimizers.values()]
+        self._attributes = [(name, owned) for name, owned in vars(model).items() if id(owned) in held]
         self.is_blind = False
         self._is_chosen = is_chosen
         self._step_function: Callable[[Any], Any] = model.train_step
