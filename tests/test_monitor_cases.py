@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import trainings
 
-FAST = {"keras", "kopt", "accumulation", "noisy", "float16", "execution-3", "embedding-kopt", "custom-step"}
+FAST = {"keras", "accumulation", "noisy", "custom-step"}
 ROWS = [row for row in trainings.HERE if trainings.BACKEND not in row.refused]
 
 
