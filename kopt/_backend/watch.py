@@ -89,6 +89,12 @@ def leading(optimizers: dict[str, Any]) -> Any:
     return max(optimizers.values(), key=micro_steps, default=None)
 
 
+def steps_done(model: Any) -> int:
+    """Returns on the host how many optimizer steps a model has taken; JAX empties the variables inside an epoch."""
+    optimizer = leading(optimizers_of(model))
+    return 0 if optimizer is None else micro_steps(optimizer) // accumulation(optimizer)
+
+
 def loss_trackers(model: Any) -> list[tuple[str, Any]]:
     """Returns the metrics that are shown the loss of each batch, with its tag: Keras' own, and users' called `loss`."""
     trackers = [model._loss_tracker, *(metric for metric in model.metrics if metric.name == "loss")]

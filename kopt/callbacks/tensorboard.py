@@ -224,7 +224,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         epoch += self._going_on.shift
         super().on_epoch_end(epoch, logs)
         self._going_on.end_epoch(epoch)
-        step = self._steps_done()
+        step = watch.steps_done(self._model)
         if step:
             self._train_writer.add_scalars({EPOCH: epoch}, step)
         self._page.end_epoch(self.model, self._train_writer, epoch, logs or {})
@@ -257,7 +257,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         """Begins the page, and goes on where the files end: once another callback has restored what it restores."""
         self._has_begun = True
         self._global_train_batch = watch.micro_steps(self._model.optimizer)
-        step = self._steps_done()
+        step = watch.steps_done(self._model)
         self._going_on.begin(self._model.optimizer, step, epoch)
         root = self._summary_module.create_file_writer(self.log_dir)
         self._page.begin(
@@ -269,10 +269,6 @@ class TensorBoard(keras.callbacks.TensorBoard):
             epoch=epoch,
             logs_steps=self._observer.is_looking,
         )
-
-    def _steps_done(self) -> int:
-        optimizer = watch.leading(watch.optimizers_of(self._model))
-        return 0 if optimizer is None else watch.micro_steps(optimizer) // watch.accumulation(optimizer)
 
     def _deliver(self, step: int, scalars: dict[str, float], counts: dict[str, np.ndarray]) -> None:
         self.latest = scalars

@@ -49,6 +49,7 @@ class Observer:
         self._batches_before_epoch = 0
         self._steps_passed = 0
         self._is_first_epoch = True
+        self._is_behind_files = False
         self._function_is_old = False
         self._ended_at: float | None = None
 
@@ -104,7 +105,11 @@ class Observer:
 
     def begin_epoch(self) -> None:
         """To be called when an epoch begins."""
-        done = self._steps_done()
+        optimizer = watch.leading(watch.optimizers_of(self._model))
+        if optimizer is not None:
+            self._accumulation = watch.accumulation(optimizer)
+            self._batches_before_epoch = watch.micro_steps(optimizer)
+        done = self._batches_before_epoch // self._accumulation
         # Only here: another callback may have restored the optimizer when `fit` had begun.
         self._steps_passed = done if self._is_first_epoch else min(self._steps_passed, done)
         self._is_first_epoch = False
@@ -175,15 +180,6 @@ class Observer:
     def _is_chosen(self, path: str) -> bool:
         is_included = self._include is None or self._include.search(path) is not None
         return is_included and (self._exclude is None or self._exclude.search(path) is None)
-
-    def _steps_done(self) -> int:
-        """Returns how many optimizer steps have been taken; asks the variables, which JAX empties inside an epoch."""
-        optimizer = watch.leading(watch.optimizers_of(self._model))
-        if optimizer is None:
-            return 0
-        self._accumulation = watch.accumulation(optimizer)
-        self._batches_before_epoch = watch.micro_steps(optimizer)
-        return self._batches_before_epoch // self._accumulation
 
     def _due(self, batch: int) -> tuple[Quantity, ...]:
         """Returns what to look at in the call that begins at `batch`, if it ends with an optimizer step."""

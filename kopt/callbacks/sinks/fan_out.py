@@ -64,9 +64,8 @@ class FanOut:
         optimizer = model.optimizer
         rates = {} if optimizer is None else watch.current_rates(optimizer)
         named = {name: rate for name, rate in rates.items() if name.startswith("learning_rate")} | dict(logs or {})
-        step = 0 if optimizer is None else watch.micro_steps(optimizer) // watch.accumulation(optimizer)
         values = {f"epoch_{name}": float(keras.ops.convert_to_numpy(value)) for name, value in named.items()}
-        self._tell(f"after epoch {epoch}", "scalars", {"epoch": float(epoch)} | values, step)
+        self._tell(f"after epoch {epoch}", "scalars", {"epoch": float(epoch)} | values, watch.steps_done(model))
         self._tell(f"after epoch {epoch}", "flush")
 
     def close(self) -> None:
