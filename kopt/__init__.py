@@ -1,8 +1,8 @@
 """Optimizers, schedules, instrumentation and tuning for Keras 3."""
 
-from kopt import optimizers, schedules, transforms
+from kopt import layers, losses, optimizers, schedules, transforms
 
-__all__ = ["SAM", "callbacks", "monitoring", "optimizers", "schedules", "transforms"]
+__all__ = ["SAM", "callbacks", "layers", "losses", "monitoring", "optimizers", "schedules", "transforms", "tuning"]
 __version__ = "0.1.0"
 
 
@@ -11,8 +11,8 @@ def __getattr__(name: str) -> object:
         from kopt.training import SAM
 
         return SAM
-    # The callbacks need an event writer, which a process that only trains or loads a model need not import.
-    if name in ("callbacks", "monitoring"):
+    # The callbacks need an event writer, the search Optuna; a process that only trains or loads a model needs neither.
+    if name in ("callbacks", "monitoring", "tuning"):
         import importlib
 
         return importlib.import_module(f"kopt.{name}")

@@ -1,0 +1,1 @@
+"""Losses that Keras lacks, and losses whose numbers follow a schedule."""
