@@ -1,6 +1,9 @@
 """Settings that must hold before Keras is imported, and a fresh Keras for every test."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -10,6 +13,14 @@ for threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 if os.environ["KERAS_BACKEND"] == "jax":
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=2".strip()
+    # Tests and workers ask for the same programs again, and again after they were thrown away: a third of JAX' time.
+    # The folder is new in each run and goes with it, so no run sees what another version compiled.
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        programs = tempfile.mkdtemp(prefix="kopt-programs-")
+        atexit.register(shutil.rmtree, programs, ignore_errors=True)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = programs
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
 import itertools  # noqa: E402
 from pathlib import Path  # noqa: E402
