@@ -17,7 +17,7 @@ ESTIMATED = ("test_parameter_free.py", "test_estimates.py")
 STACKED = "test_transforms_stacked.py"
 FACTORS = (STACKED, "test_preconditioned.py")
 ABOUT: dict[str, tuple[str, ...]] = {
-    "averaging": ("test_averages.py", "test_averaged_weights.py"),
+    "averaging": ("test_averages.py", "test_averaged_weights.py", "test_skip.py"),
     "averages": ("test_averages.py", "test_averaged_weights.py", "test_wrappers.py", "test_order.py"),
     "batch_size": ("test_batch_size.py",),
     "cocob": ESTIMATED,

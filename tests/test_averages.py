@@ -171,17 +171,20 @@ def test_the_record_leads_back_bit_for_bit(dtype, after):
     problems.assert_same(problems.values(optimizer.slot_variables), state)
 
 
-def test_what_another_put_there_meanwhile_is_taken_for_the_average():
+@pytest.mark.parametrize("changed", [3, 1], ids=["all", "one_element"])
+def test_what_another_put_there_meanwhile_is_taken_for_the_average(changed):
     optimizer, variables = make(), problems.variables()
     problems.walk(optimizer, 4, on=variables)
     weights = problems.values(variables)
     z = {v.name: v for v in optimizer.slot_variables}["first_bias_z"]
     replaced = optimizer.to_average()
-    variables[1].assign(np.full((3,), 7.0, "float32"))
+    put = problems.values(variables)[1]
+    put[:changed] = 7.0
+    variables[1].assign(put)
     optimizer.from_average(replaced)
     found = problems.values(variables)
     problems.assert_same([found[i] for i in (0, 2, 3)], [weights[i] for i in (0, 2, 3)])
-    problems.assert_close([found[1]], [0.8 * 7.0 + 0.2 * problems.values([z])[0]])
+    problems.assert_close([found[1]], [0.8 * put + 0.2 * problems.values([z])[0]])
     assert flags(optimizer) == [0.0] * 4
 
 
@@ -282,6 +285,17 @@ def test_an_average_of_keras_on_top_is_warned_of_and_wins():
     second = problems.walk(optimizer, 1, on=variables)
     optimizer.finalize_variable_values(variables)
     problems.assert_close(problems.values(variables), [(a + b) / 2 for a, b in zip(first, second, strict=True)])
+
+
+def test_the_average_of_keras_is_keras_own():
+    options = {"use_ema": True, "ema_momentum": 0.6, "ema_overwrite_frequency": 3}
+    ours, theirs = optimizers.SGD(0.1, **options), keras.optimizers.SGD(0.1, **options)
+    weights = {optimizer: problems.variables() for optimizer in (ours, theirs)}
+    for step in range(7):
+        for optimizer, variables in weights.items():
+            optimizer.apply(problems.tensors(problems.gradients(step)), variables)
+            optimizer.finalize_variable_values(variables) if step == 6 else None
+        problems.assert_close(problems.values(weights[ours]), problems.values(weights[theirs]))
 
 
 def test_optimizers_say_whether_they_average():

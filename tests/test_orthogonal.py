@@ -10,6 +10,7 @@ from test_parity import assert_same_path, problem, trained
 
 from kopt import optimizers, transforms
 from kopt._core.layout import matrix_shape
+from kopt.optimizers.partition import hidden_matrices
 from kopt.testing import problems
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="counts operations in JAX's programs")
@@ -61,6 +62,27 @@ def test_hidden_kernels_are_those_between_embedding_and_head():
     assert chosen == ["convolution/kernel", "hidden/kernel"]
     shapes = {tuple(slot.shape) for slot in optimizer.slot_variables}
     assert (3 * 8, 4) in shapes
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ([("kernel", (2, 2)), ("head/kernel", (3, 3))], [True, False]),
+        ([("a/kernel", (1, 4)), ("b/kernel", (4, 1)), ("c/kernel", (2, 5)), ("head/kernel", (5, 3))], [0, 0, 1, 0]),
+        (
+            [("a/kernel", (3, 3)), ("head/kernel", (3, 3)), ("norm/kernel", (3,)), ("embedding/kernel", (3, 3))],
+            [1, 0, 0, 0],
+        ),
+        ([("a/kernel", (3, 3)), ("kernels/b/mixing", (3, 3))], [False, True]),
+    ],
+    ids=["smallest", "vectors", "head_is_not_last", "named_by_the_last_part"],
+)
+def test_hidden_matrices(named, expected):
+    class Named:
+        def __init__(self, path, shape):
+            self.path, self.shape = path, shape
+
+    assert hidden_matrices([Named(*pair) for pair in named]) == [bool(is_chosen) for is_chosen in expected]
 
 
 def test_attention_kernels_are_matrices_of_their_layer():

@@ -84,6 +84,7 @@ def test_ends_and_boundaries_are_exact():
     np.testing.assert_array_equal(run(stairs, 9)[[0, 3, 4, 7, 8]], [0.25, 0.25, 0.125, 0.125, 0.0625])
     warm = schedules.Warmup(0.25, 4, 0.5)
     np.testing.assert_array_equal(run(warm, 6), [0.15625, 0.1875, 0.21875, 0.25, 0.25, 0.25])
+    np.testing.assert_array_equal(run(schedules.Cyclic(0.25, 0.25, 2), 5), [0.25] * 5)  # Flat, but a cycle.
 
 
 @pytest.mark.parametrize(

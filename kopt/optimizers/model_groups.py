@@ -118,7 +118,7 @@ def _by_block(variables: Sequence[Any], blocks: str) -> list[list[Any]]:
     if not names:
         raise checks.fail("blocks", "found in some variable's path", blocks, list_of_paths(variables))
     last = max(i for i, match in enumerate(found) if match)
-    stem = [v for i, (v, match) in enumerate(zip(variables, found, strict=True)) if not match and i < last]
-    head = [v for i, (v, match) in enumerate(zip(variables, found, strict=True)) if not match and i > last]
+    stem = [v for v, match in zip(variables[:last], found[:last], strict=True) if not match]
+    head = list(variables[last + 1 :])
     by_name = [[v for v, match in zip(variables, found, strict=True) if match and match[1] == name] for name in names]
     return [layer for layer in (stem, *by_name, head) if layer]

@@ -82,7 +82,7 @@ def hidden_matrices(variables: Sequence[Any]) -> list[bool]:
     A kernel with one input or one output is a vector and is left out, too.
     """
     chosen = [len(v.shape) >= 2 and not _is_embedding(v) for v in variables]
-    kernels = [i for i, v in enumerate(variables) if chosen[i] and "kernel" in path_of(v).rsplit("/", 1)[-1]]
+    kernels = [i for i, v in enumerate(variables) if chosen[i] and "kernel" in path_of(v).rpartition("/")[2]]
     if kernels:
         chosen[kernels[-1]] = False
     return [is_chosen and min(matrix_shape(v)) > 1 for is_chosen, v in zip(chosen, variables, strict=True)]

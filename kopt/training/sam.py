@@ -10,7 +10,8 @@ from kopt._core import checks
 from kopt._core.configured import register
 
 Tensors = list[Any]
-_TINY = 1e-12
+_TINY = 1e-12  # Lengths below it count as it.
+_TINY_SQUARED = 1e-24  # Gradients of 1e-6 are not small yet.
 
 
 @register
@@ -133,19 +134,19 @@ class SAM(AscentTrainer):
     def offsets(self, gradients: Tensors, values: Tensors) -> Tensors:
         g, x = _in_float32(gradients), _in_float32(values)
         if self.adaptive:
-            scale = self.rho / (_norm([a * b for a, b in zip(x, g, strict=True)]) + _TINY)
+            scale = self.rho / ops.maximum(_norm([a * b for a, b in zip(x, g, strict=True)]), _TINY)
             return [ops.square(a) * b * scale for a, b in zip(x, g, strict=True)]
-        scale = self.rho / (_norm(g) + _TINY)
+        scale = self.rho / ops.maximum(_norm(g), _TINY)
         return [b * scale for b in g]
 
     def combined(self, first: Tensors, second: Tensors) -> tuple[Tensors, Tensors]:
         if self.every == 1:
             return second, []
         g, s = _in_float32(first), _in_float32(second)
-        share = _dot(s, g) / (_dot(g, g) + _TINY**2)  # A square: gradients of 1e-6 are not small yet.
+        share = _dot(s, g) / ops.maximum(_dot(g, g), _TINY_SQUARED)
         # Kept at length 1: the gradients of the steps between may have another loss scale.
         across = [b - share * a for a, b in zip(g, s, strict=True)]
-        size = _norm(across) + _TINY
+        size = ops.maximum(_norm(across), _TINY)
         return second, [v / size for v in across]
 
     def reused(self, first: Tensors, memory: Tensors) -> Tensors:
