@@ -220,6 +220,21 @@ def test_a_name_that_is_none_is_told_before_anything_is_made(tmp_path, name):
     assert not (tmp_path / "logs").exists()
 
 
+def test_a_callback_knows_what_it_has_written_and_reads_it_no_more(tmp_path, monkeypatch):
+    callback, model = callbacks.TensorBoard(tmp_path, gradients=1), compiled()
+    fit(model, tmp_path, monitor=callback)
+    known = callback._going_on.past._read
+    found = {str(file): file for file in tmp_path.rglob("*tfevents*")}
+    assert {path for path, _ in known} == set(found)
+    for (path, size), written in known.items():
+        with found[path].open("rb") as opened:
+            assert past.contents(opened) == written
+        assert found[path].stat().st_size == size
+    monkeypatch.setattr(past, "contents", None)
+    fit(model, tmp_path, monitor=callback)
+    assert len(callback._going_on.past._read) > len(found)
+
+
 def test_torn_and_damaged_records_end_a_file_and_nothing_else(tmp_path):
     fit(compiled(), tmp_path)
     (file,) = event_files.files(tmp_path / "train")

@@ -16,12 +16,13 @@ class GoingOn:
         last_steps: For each directory the last step of each tag that is in it: the writers leave out what is not
             behind it. Empty for a run that begins.
         shift: To be added to the number of each epoch of the fit.
+        past: What the files hold.
     """
 
     def __init__(self) -> None:
         self.last_steps: dict[str, dict[str, int]] = {}
         self.shift = 0
-        self._past = Past()
+        self.past = Past()
         self._directories: list[str] = []
         self._optimizer: Any = None
         self._next_epoch = 0
@@ -31,7 +32,7 @@ class GoingOn:
         if [log_dir, train, validation] != self._directories:
             self._optimizer = None
         self._directories = [log_dir, train, validation]
-        self._past.look(self._directories)
+        self.past.look(self._directories)
         self.end()
 
     def begin(self, optimizer: Any, step: int, epoch: int) -> None:
@@ -42,7 +43,7 @@ class GoingOn:
             step: Optimizer steps taken so far.
             epoch: The number of the epoch that begins.
         """
-        written = {directory: self._past.written(directory) for directory in self._directories}
+        written = {directory: self.past.written(directory) for directory in self._directories}
         log_dir, train, validation = self._directories
         self.shift = 0
         if not any(_has_curves(written[directory]) for directory in (train, validation)):

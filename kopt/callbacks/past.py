@@ -25,6 +25,13 @@ class Written:
     last: dict[str, int] = field(default_factory=dict)
     epochs: list[tuple[int, int]] = field(default_factory=list)
 
+    def note(self, value: Any, step: int) -> None:
+        """Notes a summary value of a step."""
+        self.first.setdefault(value.tag, step)
+        self.last[value.tag] = max(step, self.last.get(value.tag, step))
+        if value.tag == EPOCH:
+            self.epochs.append((step, round(value.simple_value)))
+
 
 def events(file: BinaryIO) -> Iterator[Any]:
     """Yields the events of a file up to its end, or up to a torn or damaged record, where TensorBoard stops too."""
@@ -46,10 +53,7 @@ def contents(file: BinaryIO) -> Written:
     found = Written()
     for event in events(file):
         for value in event.summary.value:
-            found.first.setdefault(value.tag, event.step)
-            found.last[value.tag] = max(event.step, found.last.get(value.tag, event.step))
-            if value.tag == EPOCH:
-                found.epochs.append((event.step, round(value.simple_value)))
+            found.note(value, event.step)
     return found
 
 
@@ -80,6 +84,12 @@ class Past:
     def look(self, directories: Iterable[str]) -> None:
         """Notes which files there are; what is written from now on is not of the past."""
         self._files = {directory: places.event_files(directory) for directory in directories}
+
+    def remember(self, directory: str, name: str, written: Written) -> None:
+        """Takes a writer's word for what is in the file that it has closed, of which `name` is the end of the name."""
+        for path, size in places.event_files(directory):
+            if path.endswith(name):
+                self._read[path, size] = written
 
     def written(self, directory: str) -> Written:
         """Returns what the last run in a directory has written."""

@@ -164,7 +164,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.gradient_histograms = checks.flag("gradient_histograms", gradient_histograms)
         # Keras may run `on_train_batch_end` in threads when it has nothing to do there, which keeps JAX asynchronous.
         self.async_safe = update_freq == "epoch" and not (write_steps_per_second or profile_batch)
-        self._summary_module = Summaries(self._going_on.last_steps)
+        self._summary_module = Summaries(self._going_on.last_steps, self._going_on.past)
         looks |= {"gradients": self.gradients, "gradient_histograms": self.gradient_histograms}
         self._observer = Observer.of(self._deliver, **looks)
         self._sinks = FanOut(sinks, BUCKET_EDGES)

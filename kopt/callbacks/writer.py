@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kopt.callbacks import places
+from kopt.callbacks.past import Past, Written
 
 _numbers = itertools.count()
 
@@ -23,6 +24,7 @@ class EventWriter:
         directory: Where the file goes.
         current: The writers that are the default, innermost last.
         last_steps: For each tag a step up to which nothing is written, because it is in another file already.
+        past: Is told what is in a file that was closed, so that nobody needs to read it.
     """
 
     def __init__(
@@ -30,11 +32,14 @@ class EventWriter:
         directory: str,
         current: list["EventWriter"] | None = None,
         last_steps: Mapping[str, int] | None = None,
+        past: Past | None = None,
     ) -> None:
         self.directory = directory
         self._current = [] if current is None else current
         self._last_steps = {} if last_steps is None else last_steps
+        self._past = past
         self._file: Any = None
+        self._suffix, self._written = "", Written()
 
     def add(self, values: Sequence[Any], step: int) -> None:
         """Writes summary values (`tensorboardX.proto.summary_pb2.Summary.Value`) as one event."""
@@ -43,6 +48,8 @@ class EventWriter:
         new = [value for value in values if step > self._last_steps.get(value.tag, -1)]
         if new:
             self._open().add_summary(Summary(value=new), step)
+            for value in new:
+                self._written.note(value, step)
 
     def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
         """Writes several scalars as one event."""
@@ -60,6 +67,8 @@ class EventWriter:
         if self._file is not None:
             self._file.close()
             self._file = None
+            if self._past is not None:
+                self._past.remember(self.directory, self._suffix, self._written)
 
     def _open(self) -> Any:
         if self._file is None:
@@ -67,9 +76,9 @@ class EventWriter:
 
             # tensorboardX names files by the second and truncates an existing one: the suffix makes names unique. It is
             # padded because TensorBoard reads the files of a run in the order of their names.
-            suffix = f".{os.getpid()}.{next(_numbers):06d}"
+            self._suffix, self._written = f".{os.getpid()}.{next(_numbers):06d}", Written()
             try:
-                self._file = tensorboardX.FileWriter(places.for_tensorboardx(self.directory), 1000, 0.5, suffix)
+                self._file = tensorboardX.FileWriter(places.for_tensorboardx(self.directory), 1000, 0.5, self._suffix)
             except OSError as error:
                 raise ValueError(
                     f"`log_dir` must be a directory that can be written. Received: {self.directory!r} ({error})."
@@ -160,15 +169,17 @@ class Summaries:
 
     Args:
         last_steps: For each directory and tag a step up to which nothing is written.
+        past: Is told what is in a file that was closed.
     """
 
-    def __init__(self, last_steps: dict[str, dict[str, int]] | None = None) -> None:
+    def __init__(self, last_steps: dict[str, dict[str, int]] | None = None, past: Past | None = None) -> None:
         self._last_steps = {} if last_steps is None else last_steps
+        self._past = past
         self._current: list[EventWriter] = []
         self._conditions: list[Callable[[], bool]] = []
 
     def create_file_writer(self, directory: str) -> EventWriter:
-        return EventWriter(directory, self._current, self._last_steps.setdefault(directory, {}))
+        return EventWriter(directory, self._current, self._last_steps.setdefault(directory, {}), self._past)
 
     @contextlib.contextmanager
     def record_if(self, condition: Callable[[], bool]) -> Iterator[None]:
