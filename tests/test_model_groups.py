@@ -64,6 +64,8 @@ def test_blocks_are_found_in_paths():
             0.01 * 0.1**depth
         )
     assert all(row.weight_decay == 0.1 for row in found.values())
+    for row in rows(model, groups=optimizers.layerwise_decay(model, 0.1, blocks=r"block(\d)_dense/kernel")).values():
+        assert bool(row.weight_decay) == row.variable.endswith("kernel"), "What follows the last block has no decay."
 
 
 @pytest.mark.parametrize("kind", problems.MODELS)
