@@ -37,7 +37,11 @@ def business() -> list[Quantity]:
 
 
 def full() -> list[Quantity]:
-    """Returns `business` with curvature and alpha: a look costs some fifty steps."""
+    """Returns `business` with curvature and alpha.
+
+    A look costs 17 (TensorFlow) to 54 steps (PyTorch) of a CNN with 1M parameters on a CPU: some twenty products with
+    the Hessian. At an interval of 1,000 that is 2 to 5 %.
+    """
     return [*business(), HessianEigenvalue(), HessianTrace(), Alpha()]
 
 
