@@ -16,21 +16,44 @@ class Written:
     """What is in event files.
 
     Attributes:
-        first: The first step of each tag.
-        last: The greatest step of each tag.
+        spans: For the tags of an event, which most events share with others, its first and its greatest step.
         epochs: (optimizer step, epoch) of each epoch that ended.
     """
 
-    first: dict[str, int] = field(default_factory=dict)
-    last: dict[str, int] = field(default_factory=dict)
+    spans: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
     epochs: list[tuple[int, int]] = field(default_factory=list)
 
-    def note(self, value: Any, step: int) -> None:
-        """Notes a summary value of a step."""
-        self.first.setdefault(value.tag, step)
-        self.last[value.tag] = max(step, self.last.get(value.tag, step))
-        if value.tag == EPOCH:
-            self.epochs.append((step, round(value.simple_value)))
+    @property
+    def first(self) -> dict[str, int]:
+        """The first step of each tag."""
+        found: dict[str, int] = {}
+        for tags, (step, _) in self.spans.items():
+            found |= {tag: min(step, found.get(tag, step)) for tag in tags}
+        return found
+
+    @property
+    def last(self) -> dict[str, int]:
+        """The greatest step of each tag."""
+        found: dict[str, int] = {}
+        for tags, (_, step) in self.spans.items():
+            found |= {tag: max(step, found.get(tag, step)) for tag in tags}
+        return found
+
+    def note(self, values: Iterable[Any], step: int) -> None:
+        """Notes the summary values of an event."""
+        tags = tuple([value.tag for value in values])
+        first, last = self.spans.get(tags, (step, step))
+        self.spans[tags] = first, max(step, last)
+        if EPOCH in tags:
+            self.epochs += [(step, round(value.simple_value)) for value in values if value.tag == EPOCH]
+
+    def __add__(self, other: "Written") -> "Written":
+        """What is in both."""
+        joint = Written(dict(self.spans), self.epochs + other.epochs)
+        for tags, (first, last) in other.spans.items():
+            begin, end = joint.spans.get(tags, (first, last))
+            joint.spans[tags] = begin, max(end, last)
+        return joint
 
 
 def events(file: BinaryIO) -> Iterator[Any]:
@@ -52,8 +75,7 @@ def contents(file: BinaryIO) -> Written:
     """Returns what one event file holds."""
     found = Written()
     for event in events(file):
-        for value in event.summary.value:
-            found.note(value, event.step)
+        found.note(event.summary.value, event.step)
     return found
 
 
@@ -64,13 +86,12 @@ def joined(files: Iterable[Written]) -> Written:
     """
     run = Written()
     for file in files:
+        last = run.last
         # `evaluate` may be called any number of times after one step.
-        tags = [tag for tag in file.first if not tag.startswith("evaluation_")]
-        if any(file.first[tag] <= run.last.get(tag, -1) for tag in tags):
-            run = Written()
-        run.first = file.first | run.first
-        run.last |= {tag: max(step, run.last.get(tag, step)) for tag, step in file.last.items()}
-        run.epochs += file.epochs
+        is_another = any(
+            step <= last.get(tag, -1) for tag, step in file.first.items() if not tag.startswith("evaluation_")
+        )
+        run = file if is_another else run + file
     return run
 
 

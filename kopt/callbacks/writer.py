@@ -45,11 +45,11 @@ class EventWriter:
         """Writes summary values (`tensorboardX.proto.summary_pb2.Summary.Value`) as one event."""
         from tensorboardX.proto.summary_pb2 import Summary
 
-        new = [value for value in values if step > self._last_steps.get(value.tag, -1)]
-        if new:
-            self._open().add_summary(Summary(value=new), step)
-            for value in new:
-                self._written.note(value, step)
+        if self._last_steps:
+            values = [value for value in values if step > self._last_steps.get(value.tag, -1)]
+        if values:
+            self._open().add_summary(Summary(value=values), step)
+            self._written.note(values, step)
 
     def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
         """Writes several scalars as one event."""
