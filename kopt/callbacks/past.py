@@ -75,7 +75,8 @@ def contents(file: BinaryIO) -> Written:
     """Returns what one event file holds."""
     found = Written()
     for event in events(file):
-        found.note(event.summary.value, event.step)
+        if event.summary.value:
+            found.note(event.summary.value, event.step)
     return found
 
 
