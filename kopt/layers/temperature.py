@@ -25,7 +25,7 @@ class Temperature(FollowingLayer):
     Example:
 
     ```python
-    anneal = kopt.layers.Temperature(kopt.schedules.ExponentialDecay(5.0, 0.2, 10_000))  # from 5 to 1 in 10,000 batches
+    anneal = kopt.layers.Temperature(kopt.schedules.Linear(5.0, 10_000, 1.0))  # from 5 to 1 in 10,000 batches
     attention = keras.layers.Softmax()(anneal(scores))
     ```
 

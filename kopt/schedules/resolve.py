@@ -50,17 +50,7 @@ def resolve(optimizer: Any, epochs: int, steps_per_epoch: int) -> None:
                 f"the train function and cannot become {steps}. For another run, compile the model with a new schedule."
             )
     _refuse_two_lengths(lengths)
-    waiting = [schedule for schedule, _ in lengths if schedule.run_steps is None]
-    for schedule, steps in lengths:
-        schedule.run_steps = steps
-    try:
-        for number in _followed(optimizer):
-            if number.schedule is not None and any(member in waiting for member in fractional(number.schedule)):
-                number.check(batches)
-    except ValueError:
-        for schedule in waiting:
-            schedule.run_steps = None
-        raise
+    _tell(optimizer, lengths, batches)
 
 
 def runs(optimizer: Any) -> list[int | None]:
@@ -85,6 +75,21 @@ def _refuse_two_lengths(lengths: list[tuple[Schedule, int]]) -> None:
                 f"One {type(schedule).__name__} serves both an optimizer, which accumulates gradients, and a layer or "
                 f"loss, which counts batches: runs of {told[id(schedule)]} and {steps} steps. Make a second schedule."
             )
+
+
+def _tell(target: Any, lengths: list[tuple[Schedule, int]], batches: int) -> None:
+    """Sets the lengths, or none of them if a schedule then leaves the range of its argument."""
+    waiting = [schedule for schedule, _ in lengths if schedule.run_steps is None]
+    for schedule, steps in lengths:
+        schedule.run_steps = steps
+    try:
+        for number in _followed(target):
+            if any(member in waiting for member in fractional(number.schedule)):
+                number.check(batches)
+    except ValueError:
+        for schedule in waiting:
+            schedule.run_steps = None
+        raise
 
 
 def _followed(target: Any) -> list[Followed]:
