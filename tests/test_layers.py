@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from keras import ops
 
-import kopt
-from kopt import layers, schedules
+from kopt import layers, optimizers, schedules
+from kopt._backend import derivatives
 from kopt.testing import problems
 from kopt.testing.training_checks import policy
 
-IDENTITY = lambda x: x  # noqa: E731
 RAMP = schedules.Linear(0.1, 8, 0.5)
+
+
+def inner(units=3, **options):
+    return problems.dense(units, "inside", 5, use_bias=False, **options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,14 +27,29 @@ class Row:
     Attributes:
         make: Makes it, with more options of a layer.
         shape: Of a sample that it takes.
-        inference: What it makes of numbers in inference.
-        mean: What it makes of them on average in training; None if it keeps no expectation of single elements.
+        inference: What it makes of numbers in inference; in training this is the mean.
+        calls: How many passes it takes to see the mean: rows of a batch that share a draw count once.
+        in_half: Makes it for a dtype policy.
     """
 
     make: object
     shape: tuple = (6,)
-    inference: object = IDENTITY
-    mean: object = IDENTITY
+    inference: object = lambda layer, x: x
+    calls: int = 2
+    in_half: object = None
+
+    def of_dtype(self, dtype):
+        return self.make(dtype=dtype) if self.in_half is None else self.in_half(dtype)
+
+
+def around(wrap):
+    """Returns the row of a layer that disturbs another one's weights: a pass has one draw."""
+    return Row(
+        lambda **o: wrap(inner(), **o),
+        inference=lambda layer, x: x @ array(layer.layer.kernel),
+        calls=400,
+        in_half=lambda dtype: wrap(inner(dtype=dtype)),
+    )
 
 
 ROWS = {
@@ -40,7 +58,12 @@ ROWS = {
     "ScheduledDropout-schedule": Row(lambda **o: layers.ScheduledDropout(RAMP, seed=3, **o)),
     "DropPath": Row(lambda **o: layers.DropPath(0.4, seed=4, **o), (3, 2)),
     "DropPath-schedule": Row(lambda **o: layers.DropPath(RAMP, seed=4, **o)),
-    "Temperature": Row(lambda **o: layers.Temperature(2.5, **o), inference=lambda x: x / 2.5, mean=lambda x: x / 2.5),
+    "Temperature": Row(lambda **o: layers.Temperature(2.5, **o), inference=lambda layer, x: x / 2.5),
+    "DropBlock": Row(lambda **o: layers.DropBlock(0.25, 3, seed=5, **o), (5, 4, 2)),
+    "DropBlock-first": Row(lambda **o: layers.DropBlock(RAMP, 2, "channels_first", 5, **o), (2, 5, 4)),
+    "ShakeDrop": Row(lambda **o: layers.ShakeDrop(0.4, seed=6, **o), (3, 2)),
+    "DropConnect": around(lambda layer, **o: layers.DropConnect(layer, 0.3, seed=7, **o)),
+    "WeightNoise": around(lambda layer, **o: layers.WeightNoise(layer, RAMP, ["kernel"], 8, **o)),
 }
 every_row = pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in ROWS.items()])
 
@@ -53,41 +76,94 @@ def array(tensor):
     return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")))
 
 
-def network(layer, shape):
-    """Returns a network with trainable weights in front of the layer and behind it."""
-    first = problems.dense(shape[-1], "first", 1, activation="tanh")
-    body = [first, layer, keras.layers.Flatten(), problems.dense(1, "last", 2)]
-    return keras.Sequential([keras.Input(shape), *body])
+def body(name, row, **options):
+    """Returns layers that give the row's layer what it takes, and make a vector of what comes out."""
+    wide = problems.dense(int(np.prod(row.shape)), f"before_{name}", 1, activation="tanh")
+    return [wide, keras.layers.Reshape(row.shape), row.make(name=name, **options), keras.layers.Flatten()]
 
 
-def trained(model, shape, epochs=1, **compiled):
-    if compiled or not model.compiled:
-        model.compile(kopt.optimizers.SGD(0.05), "mse", **compiled)
-    x = np.random.default_rng(5).normal(size=(12, *shape)).astype("float32")
-    model.fit(x, x.reshape(12, -1)[:, :1], batch_size=4, epochs=epochs, shuffle=False, verbose=0)
-    return model
+def network(rows):
+    parts = [part for name, row in rows.items() for part in body(name, row)]
+    return keras.Sequential([keras.Input((4,)), *parts, problems.dense(1, "last", 2)])
+
+
+def assert_trains_is_saved_and_goes_on(rows, path, **compiled):
+    model = network(rows)
+    kernels = [v for v in model.trainable_variables if "kernel" in v.path]
+    before = problems.values(kernels)
+    model.compile(optimizers.SGD(0.02), "mse", **compiled)
+    problems.fit(model)
+    for kernel, start in zip(kernels, before, strict=True):
+        assert np.abs(array(kernel) - start).max() > 0, f"no gradient came to {kernel.path}"
+    model.save(path)
+    loaded = keras.models.load_model(path)
+    x, _ = problems.data()
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    problems.fit(loaded)
+    assert all(np.isfinite(w).all() for w in problems.values(loaded.weights))
+    for name in rows:
+        layer = loaded.get_layer(name)
+        assert int(ops.convert_to_numpy(layer.steps)) == 6
+        number = layer.followed[0]
+        expected = number.first if number.schedule is None else float(ops.convert_to_numpy(number.at(5)))
+        np.testing.assert_allclose(array(layer._number), expected, rtol=1e-6)
+
+
+XLA = pytest.param(True, marks=pytest.mark.slow) if keras.backend.backend() == "tensorflow" else problems.traces()
+XLA_OR_NOT = [False, XLA] if keras.backend.backend() == "tensorflow" else [XLA]
+
+
+@pytest.mark.parametrize("jit_compile", XLA_OR_NOT)
+def test_all_in_one_network(jit_compile, tmp_path):
+    """A program for each row takes the compilers seconds."""
+    assert_trains_is_saved_and_goes_on(ROWS, tmp_path / "model.keras", jit_compile=jit_compile)
+
+
+COMPILATIONS = {
+    "tensorflow": [{"jit_compile": False}, {"jit_compile": True}, {"run_eagerly": True}],
+    "jax": [{"jit_compile": True}, {"run_eagerly": True}],
+    "torch": [{"run_eagerly": True}],  # Keras compiles on PyTorch with Dynamo, which needs a C++ compiler
+}[keras.backend.backend()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compilation", COMPILATIONS, ids=str)
+@pytest.mark.parametrize("name", ROWS)
+def test_each_in_a_network(name, compilation, tmp_path):
+    assert_trains_is_saved_and_goes_on({name: ROWS[name]}, tmp_path / "model.keras", **compilation)
+
+
+def test_all_train_in_half_precision():
+    with policy("mixed_bfloat16"):
+        model = network(ROWS)
+    model.compile(optimizers.SGD(0.02), "mse", jit_compile=keras.backend.backend() == "jax")
+    problems.fit(model)
+    assert all(np.isfinite(w).all() for w in problems.values(model.weights))
 
 
 @every_row
 def test_inference_changes_nothing_that_training_adds(row):
     x, layer = inputs(row), row.make()
     for y in (layer(x), layer(x, training=False)):
-        if row.inference is IDENTITY:
+        expected = row.inference(layer, x)
+        if expected is x:
             np.testing.assert_array_equal(array(y), x)
-        else:  # JAX divides by multiplying: half a unit in the last place more
-            np.testing.assert_allclose(array(y), row.inference(x), rtol=3e-7)
+        else:  # JAX divides by multiplying, and sums have their rounding
+            np.testing.assert_allclose(array(y), expected, rtol=1e-6, atol=1e-6)
 
 
 @every_row
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_keeps_its_dtype(row, dtype):
-    layer = row.make(dtype=dtype)
-    x = ops.cast(ops.convert_to_tensor(inputs(row)), dtype.removeprefix("mixed_"))
+    layer = row.of_dtype(dtype)
+    half = dtype.removeprefix("mixed_")
+    x = ops.cast(ops.convert_to_tensor(inputs(row)), half)
     for training in (True, False):
         y = layer(x, training=training)
-        assert keras.backend.standardize_dtype(y.dtype) == dtype.removeprefix("mixed_")
+        assert keras.backend.standardize_dtype(y.dtype) == half
         assert np.isfinite(array(y)).all()
-    assert all(keras.backend.standardize_dtype(v.dtype) != "float16" for v in layer.weights)
+    assert layer.compute_output_spec(keras.KerasTensor((None, *row.shape), half)).dtype == half
+    assert all(keras.backend.standardize_dtype(v.dtype) != half for v in layer.weights)
 
 
 @every_row
@@ -96,69 +172,21 @@ def test_the_config_survives_json(row):
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
     again = keras.saving.deserialize_keras_object(config)
     assert type(again) is type(layer)
-    assert keras.saving.serialize_keras_object(again) == keras.saving.serialize_keras_object(layer)
+    assert json.loads(json.dumps(keras.saving.serialize_keras_object(again))) == config
     assert keras.saving.get_registered_name(type(layer)) == f"kopt>{type(layer).__name__}"
 
 
 @every_row
 def test_the_expectation_is_kept(row):
-    """Mean over passes at one input; the bound is 5 standard errors of what was seen (chance 6e-7 an element)."""
-    if row.mean is None:
-        return
+    """Mean over draws at one input; the bound is 5 standard errors of what was seen (chance 6e-7 an element)."""
     layer, x = row.make(), inputs(row, 1)
-    many = np.repeat(x, 4096, axis=0)
-    passes = np.concatenate([array(layer(many, training=True)) for _ in range(2)]).astype("float64")
-    error = np.abs(passes.mean(axis=0) - row.mean(x[0]))
-    bound = 5 * passes.std(axis=0) / np.sqrt(len(passes)) + 1e-6 * np.abs(x[0])
+    many = np.repeat(x, 8192 // row.calls if row.calls < 100 else 1, axis=0)
+    draws = np.concatenate([array(layer(many, training=True)) for _ in range(row.calls)]).astype("float64")
+    mean = row.inference(layer, x)[0]
+    error = np.abs(draws.mean(axis=0) - mean)
+    bound = 5 * draws.std(axis=0) / np.sqrt(len(draws)) + 1e-6 * np.abs(mean)
     assert (error <= bound).all()
-    assert bound.max() < 0.2
-
-
-COMPILATIONS = {
-    "tensorflow": [{"jit_compile": False}, {"jit_compile": True}, {"run_eagerly": True}],
-    "jax": [{"jit_compile": True}, {"run_eagerly": True}],
-    "torch": [{"run_eagerly": True}],  # Keras compiles on PyTorch with Dynamo, which needs a C++ compiler
-}[keras.backend.backend()]
-USUAL, *OTHERS = COMPILATIONS
-compilations = [
-    pytest.param(USUAL, id=str(USUAL)),
-    *(pytest.param(o, id=str(o), marks=pytest.mark.slow) for o in OTHERS),
-]
-
-
-@every_row
-@pytest.mark.parametrize("compilation", compilations)
-def test_it_trains_is_saved_and_goes_on(row, compilation, tmp_path):
-    model = network(row.make(name="mine"), row.shape)
-    before = {v.path: array(v) for v in model.weights}
-    trained(model, row.shape, **compilation)
-    first = [v for v in model.trainable_variables if "first" in v.path]
-    assert len(first) == 2
-    assert all(np.abs(array(v) - before[v.path]).max() > 0 for v in first), "no gradient came through the layer"
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    x = inputs(row)
-    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
-    trained(loaded, row.shape)
-    assert all(np.isfinite(w).all() for w in problems.values(loaded.weights))
-    layer = loaded.get_layer("mine")
-    assert int(ops.convert_to_numpy(layer.steps)) == 6
-    number = layer.followed[0]
-    expected = number.first if number.schedule is None else float(ops.convert_to_numpy(number.at(5)))
-    np.testing.assert_allclose(array(layer._number), expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_all_in_one_compiled_network(dtype):
-    """The rows that take vectors; XLA takes seconds for each program, so they share one."""
-    with policy(dtype):
-        model = keras.Sequential([keras.Input((6,)), problems.dense(6, "first", 1)])
-        for row in ROWS.values():
-            if row.shape == (6,):
-                model.add(row.make())
-        model.add(problems.dense(1, "last", 2))
-        trained(model, (6,), jit_compile=problems.traces())
-    assert all(np.isfinite(w).all() for w in problems.values(model.weights))
+    assert bound.max() < 0.6
 
 
 @every_row
@@ -212,6 +240,85 @@ def test_dropout_of_nothing_can_be_given_a_rate_later():
     assert (array(layer(x, training=True)) == 0).any()
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_drop_block_drops_squares(data_format):
+    """At a low rate squares stand alone: inside the image each has all of its pixels."""
+    layer = layers.DropBlock(0.02, 3, data_format, seed=1)
+    y = array(layer(np.ones((40, 12, 12, 12), "float32"), training=True))
+    y = y if data_format == "channels_last" else np.moveaxis(y, 1, -1)
+    dropped = (y == 0).transpose(0, 3, 1, 2)
+    assert abs(dropped.mean() - 0.02) < 5 * 3 * np.sqrt(0.02 * 0.98 / dropped.size)  # nine pixels share a draw
+    windows = np.lib.stride_tricks.sliding_window_view(dropped, (3, 3), axis=(2, 3)).all(axis=(-2, -1))
+    covered = np.zeros_like(dropped)
+    for i in range(3):
+        for j in range(3):
+            covered[:, :, i : i + 10, j : j + 10] |= windows
+    middle = (slice(None), slice(None), slice(2, -2), slice(2, -2))
+    np.testing.assert_array_equal(covered[middle], dropped[middle])
+    assert dropped[middle].any()
+
+
+def test_drop_block_of_one_pixel_is_dropout():
+    y = array(layers.DropBlock(0.3, 1, seed=1)(np.ones((20, 8, 8, 4), "float32"), training=True))
+    assert abs((y == 0).mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / y.size)
+
+
+def stateless(layer, x):
+    """Returns a pure function of the inputs: what they become in training."""
+    trainable = [v.value for v in layer.trainable_variables]
+    others = [v.value for v in layer.non_trainable_variables]
+    return lambda points, *_: ops.sum(layer.stateless_call(trainable, others, points[0], training=True)[0])
+
+
+def test_shake_drop_has_another_factor_backward():
+    layer, x = layers.ShakeDrop(0.6, seed=2), np.ones((300, 1), "float32")
+    layer.build(x.shape)
+    _, gradient = derivatives.gradient_of(stateless(layer, x))([ops.convert_to_tensor(x)])
+    forward = array(layer(x, training=True))  # the gradient left no trace in the seed: the same draws
+    backward = array(gradient[0])
+    one = 1 / 0.4
+    passes = np.isclose(forward, one)
+    assert abs(passes.mean() - 0.4) < 5 * np.sqrt(0.4 * 0.6 / 300)
+    np.testing.assert_allclose(backward[passes], one, rtol=1e-6)
+    a, c = forward[~passes] / one, backward[~passes] / one
+    assert ((a > -1) & (a < 1) & (c > 0) & (c < 1)).all()
+    assert abs(a.mean()) < 5 * np.sqrt(1 / 3 / len(a))
+    assert abs(c.mean() - 0.5) < 5 * np.sqrt(1 / 12 / len(c))
+    assert abs(np.corrcoef(a, c)[0, 1]) < 5 / np.sqrt(len(a))
+
+
+def test_drop_connect_drops_elements_of_the_kernel():
+    layer = layers.DropConnect(inner(), 0.4, seed=1)
+    eye = np.eye(6, dtype="float32")
+    layer(eye)
+    kernel = array(layer.layer.kernel)
+    ratio = array(layer(eye, training=True)) / kernel  # of the identity the layer makes its kernel
+    assert np.unique(np.round(ratio, 4)).tolist() == [0.0, np.round(np.float32(1 / 0.6), 4)]
+    np.testing.assert_array_equal(array(layer.layer.kernel), kernel)
+
+
+def test_weight_noise_has_the_deviation_that_it_says():
+    layer = layers.WeightNoise(inner(500), 0.2, seed=1)
+    eye = np.eye(6, dtype="float32")
+    noise = array(layer(eye, training=True)) - array(layer(eye))
+    assert abs(noise.std() - 0.2) < 5 * 0.2 / np.sqrt(2 * noise.size)
+    assert abs(noise.mean()) < 5 * 0.2 / np.sqrt(noise.size)
+
+
+def test_what_the_layer_inside_keeps_is_kept():
+    """Batch statistics move, dropout's masks change, and recurrent weights can be disturbed by name."""
+    norm = keras.layers.BatchNormalization()
+    layer = layers.WeightNoise(norm, 0.1, ["gamma"], seed=1)
+    x = np.random.default_rng(0).normal(3.0, 1.0, (50, 2)).astype("float32")
+    layer(x, training=True)
+    np.testing.assert_allclose(array(norm.moving_mean), 0.01 * x.mean(axis=0), rtol=1e-4)
+    recurrent = layers.DropConnect(keras.layers.GRU(3, dropout=0.5), 0.5, ["recurrent_kernel"], seed=1)
+    sequences = np.ones((2, 4, 3), "float32")
+    first, second = (array(recurrent(sequences, training=True)) for _ in range(2))
+    assert (first != second).any()
+    np.testing.assert_array_equal(array(recurrent(sequences)), array(recurrent.layer(sequences)))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -226,6 +333,19 @@ def test_dropout_of_nothing_can_be_given_a_rate_later():
         (lambda: layers.DropPath(-0.1), r"`rate` must be a number in \[0, 1\). Received: rate=-0.1"),
         (lambda: layers.drop_path_rates(0, 0.1), "`depth` must be an integer >= 1"),
         (lambda: layers.drop_path_rates(3, 1), "`rate` must be a number"),
+        (lambda: layers.DropBlock(0.1, 0), "`block_size` must be an integer >= 1"),
+        (lambda: layers.DropBlock(0.1, 3, "first"), "`data_format` must be one of 'channels_last', 'channels_first'"),
+        (lambda: layers.DropBlock(0.1)(np.ones((2, 3))), "`inputs` must be images: a tensor of four axes"),
+        (lambda: layers.ShakeDrop(1.5), "`rate` must be a number"),
+        (lambda: layers.DropConnect("dense", 0.1), "`layer` must be a Keras layer. Received: layer='dense'"),
+        (lambda: layers.DropConnect(inner(), 1.0), "`rate` must be a number"),
+        (lambda: layers.DropConnect(inner(), 0.1, []), "`names` must be a list of one or more names of weights"),
+        (
+            lambda: layers.DropConnect(inner(), 0.1, ["bias"])(np.ones((2, 3))),
+            r"has \['kernel'\]. Received: names=\('bias'",
+        ),
+        (lambda: layers.WeightNoise(inner(activity_regularizer="l2"), 0.1), "without an activity regularizer"),
+        (lambda: layers.WeightNoise(inner(), -0.1), "`stddev` must be a finite number >= 0"),
         (lambda: layers.Temperature(0.0), "`temperature` must be a finite number > 0"),
         (lambda: layers.Temperature(schedules.Linear(2.0, 1000, 0.0)), "at step 1000."),
     ],

@@ -3,6 +3,7 @@
 import contextlib
 import json
 
+import devices
 import keras
 import numpy as np
 import pytest
@@ -374,7 +375,10 @@ def test_objectives_can_be_put_around_each_other():
     assert number(inner.steps) == 3
 
 
-@every_objective
+@pytest.mark.parametrize(
+    "wrap",
+    [pytest.param(OBJECTIVES[name], id=name, marks=() if name == "RDrop" else pytest.mark.slow) for name in OBJECTIVES],
+)
 def test_sam_around_an_objective_trains_on_it(wrap):
     """At a tiny radius SAM's gradient is the objective's own."""
     plain, inner = wrap(classifier()), wrap(classifier())
@@ -386,6 +390,7 @@ def test_sam_around_an_objective_trains_on_it(wrap):
     problems.assert_close(inner.get_weights(), plain.get_weights(), 2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles always, Keras on PyTorch never")
 def test_xla_compiles_objectives():
     model = losses.RDrop(losses.GradientPenalty(regular(), 0.2), 0.5, from_logits=True)
@@ -423,8 +428,6 @@ def test_flooding_turns_around_below_the_level():
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is about tf.distribute")
 def test_replicas_with_the_same_data_agree_with_one_device():
-    import tensorflow as tf
-
     def trained(scope):
         with scope:
             inner = losses.GradientPenalty(classifier(Doubling()), 0.4)
@@ -434,7 +437,7 @@ def test_replicas_with_the_same_data_agree_with_one_device():
         history = model.fit(*twice, batch_size=24, shuffle=False, verbose=0).history
         return history["loss"], model.get_weights()
 
-    one, two = trained(contextlib.nullcontext()), trained(tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]).scope())
+    one, two = trained(contextlib.nullcontext()), trained(devices.mirrored())
     np.testing.assert_allclose(two[0], one[0], rtol=1e-5)
     problems.assert_close(two[1], one[1], 1e-5)
 

@@ -1,5 +1,6 @@
 """Schedules in layers: the numbers of each step, who counts, and how the length of a run is learnt."""
 
+import devices
 import keras
 import numpy as np
 import pytest
@@ -185,9 +186,7 @@ def test_one_schedule_cannot_have_two_lengths():
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="is about tf.distribute")
 def test_replicas_agree():
-    import tensorflow as tf
-
-    with tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]).scope():
+    with devices.mirrored():
         layer = layers.ScheduledDropout(schedules.Linear(0.9, 8, 0.1))
         model = model_with(layer)
     problems.fit(model, batch=4)

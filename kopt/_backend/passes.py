@@ -29,3 +29,8 @@ def masked(values: Any, mask: Any) -> Any:
     """Returns a loss's values with the mask that takes part of them out of the mean."""
     backend.set_keras_mask(values, mask=mask)
     return values
+
+
+def seed_of(layer: Any) -> Any:
+    """Returns the generator of a preprocessing layer, for the backend it computes with: TensorFlow in `tf.data`."""
+    return layer._get_seed_generator(layer.backend._backend)
