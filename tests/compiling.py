@@ -26,3 +26,9 @@ def by_compiler(function, *, xla=True):
 def dear_on_jax(test):
     """Marks a test slow where each operation outside a compiled step is compiled for itself."""
     return pytest.mark.slow(test) if keras.backend.backend() == "jax" else test
+
+
+def others_dear_on_jax(first, *others):
+    """Returns values for a test's parameter, of which all but the first are left to the slow tests on JAX."""
+    marks = pytest.mark.slow if keras.backend.backend() == "jax" else ()
+    return [first, *(pytest.param(*(other if isinstance(other, tuple) else (other,)), marks=marks) for other in others)]

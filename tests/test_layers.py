@@ -136,7 +136,6 @@ def test_each_in_a_network(name, compilation, tmp_path):
     assert_trains_is_saved_and_goes_on({name: ROWS[name]}, tmp_path / "model.keras", **compilation)
 
 
-@dear_on_jax
 def test_all_train_in_half_precision():
     with policy("mixed_bfloat16"):
         model = network(ONE_EACH)
@@ -156,6 +155,7 @@ def test_inference_changes_nothing_that_training_adds(row):
             np.testing.assert_allclose(array(y), expected, rtol=1e-6, atol=1e-6)
 
 
+@dear_on_jax
 @every_row
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_keeps_its_dtype(row, dtype):
@@ -244,7 +244,8 @@ def test_dropout_of_nothing_can_be_given_a_rate_later():
     assert (array(layer(x, training=True)) == 0).any()
 
 
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@dear_on_jax
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
 def test_drop_block_drops_squares(data_format):
     """At a low rate squares stand alone: inside the image each has all of its pixels."""
     layer = layers.DropBlock(0.02, 3, data_format, seed=1)
@@ -262,6 +263,7 @@ def test_drop_block_drops_squares(data_format):
     assert dropped[middle].any()
 
 
+@dear_on_jax
 def test_drop_block_of_one_pixel_is_dropout():
     y = array(layers.DropBlock(0.3, 1, seed=1)(np.ones((20, 8, 8, 4), "float32"), training=True))
     assert abs((y == 0).mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / y.size)

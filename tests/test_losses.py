@@ -7,6 +7,7 @@ import devices
 import keras
 import numpy as np
 import pytest
+from compiling import others_dear_on_jax
 from keras import ops
 
 import kopt
@@ -298,7 +299,7 @@ def test_r_drop_equals_the_formula_and_its_gradient(from_logits):
     np.testing.assert_allclose(trained.evaluate(X, Y, verbose=0), plain, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("target", "two_sided"), [(1.0, True), (1.5, False), (0.0, True)])
+@pytest.mark.parametrize(("target", "two_sided"), others_dear_on_jax((1.5, False), (1.0, True), (0.0, True)))
 def test_the_gradient_penalty_equals_the_formula_and_its_gradient(target, two_sided):
     model = keras.Sequential(
         [keras.Input((4,)), problems.dense(5, "first", 1, activation="tanh"), problems.dense(3, "last", 2)]
@@ -494,6 +495,6 @@ def test_the_gradient_penalty_refuses_tokens():
     model = keras.Sequential([keras.Input((4,), dtype="int32"), keras.layers.Embedding(5, 3), keras.layers.Flatten()])
     model.add(problems.dense(3, "last", 2))
     trained = losses.GradientPenalty(model, 1.0)
-    trained.compile(optimizers.SGD(0.1), SPARSE, run_eagerly=True)
+    trained.compile(optimizers.SGD(0.1), SPARSE, **COMPILED)
     with pytest.raises(ValueError, match=r"`x` must be one tensor of floating-point inputs\. Received: x='int"):
         trained.fit(np.ones((4, 4), "int32"), np.zeros(4), verbose=0)
