@@ -20,15 +20,15 @@ class RDrop(Objective):
     ```
 
     p and q are predictions for the same inputs, with different masks of dropout; L is the compiled loss, penalties of
-    layers included. The paper adds the two L instead: its alpha is half of this one per unit of loss. The divergence is
-    the mean over the batch and all positions, without sample weights. Metrics see the first pass.
+    layers included. The paper adds the two L instead of taking their mean: an alpha of 1 there is 0.5 here. The
+    divergence is the mean over the batch and all positions, without sample weights. Metrics see the first pass.
 
     The model is trained in place, by Keras' train step. Compute: two passes, forward and backward. Layers that follow
     schedules count one step; batch statistics are updated twice.
 
     Args:
         model: A Keras model with one output, whose last axis holds the classes.
-        alpha: Weight of the divergence, >= 0, or a schedule of it; 1 to 5 are usual.
+        alpha: Weight of the divergence, >= 0, or a schedule of it.
         from_logits: Whether predictions are logits; else they are probabilities.
         name: Of this model.
 
