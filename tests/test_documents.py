@@ -5,6 +5,7 @@ import inspect
 import re
 from pathlib import Path
 
+import keras
 import pytest
 
 from kopt import callbacks, optimizers, schedules, transforms
@@ -37,6 +38,7 @@ CHOICES = [code for row in rows("which-optimizer.md") for code in calls(row[1])]
 OLD_AND_NEW = rows("coming-from.md", until="## What the arguments are called")
 REPLACEMENTS = [code for row in OLD_AND_NEW for code in calls(row[1])]
 CHAINS = [code for row in rows("transforms.md") for code in calls(row[1])]
+CURES = [code for row in rows("regularization.md") for cell in row[1:] for code in calls(cell)]
 
 
 @pytest.mark.parametrize("code", [*CHOICES, *REPLACEMENTS, *CHAINS])
@@ -46,7 +48,17 @@ def test_printed_calls_work(code):
     assert isinstance(made, known) or callable(getattr(made, "on_epoch_end", None))
 
 
+@pytest.mark.parametrize("code", CURES)
+def test_printed_cures_work(code):
+    import kopt
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    made = eval(code, {"kopt": kopt, "keras": keras, "model": model})
+    assert type(made).__module__.startswith("kopt.") or len(made) == 12
+
+
 def test_the_tables_are_not_empty():
+    assert len(CURES) > 10
     assert len(CHOICES) > 20
     assert len(REPLACEMENTS) > 30
     assert len(CHAINS) > 8

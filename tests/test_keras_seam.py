@@ -195,8 +195,17 @@ def compile_loss_has_a_metric_for_each_of_several_outputs_once_built():
     assert [metric.name for metric in model._compile_loss.metrics] == ["one_loss", "other_loss"]
 
 
+def seed_generator_of_a_preprocessing_layer_is_that_of_its_backend():
+    layer = keras.layers.MixUp(seed=3)
+    assert layer.backend._backend == BACKEND
+    assert layer._get_seed_generator(BACKEND) is layer.generator
+    other = layer._get_seed_generator("tensorflow")
+    assert (other is layer.generator) == (BACKEND == "tensorflow")
+
+
 PRIVATE = {
     "_accumulated_gradients": accumulated_gradients_are_zeros_in_the_shapes_of_variables,
+    "_backend": seed_generator_of_a_preprocessing_layer_is_that_of_its_backend,
     "_backend_apply_gradients": backend_apply_gradients_gets_lists_without_nones,
     "_call_has_training_arg": call_has_training_arg_says_whether_call_takes_it,
     "_compile_loss": compile_loss_has_a_metric_for_each_of_several_outputs_once_built,
@@ -205,6 +214,7 @@ PRIVATE = {
     "_flatten_layers": flatten_layers_enters_layers_and_finds_each_once,
     "_get_current_learning_rate": get_current_learning_rate_is_what_learning_rate_shows,
     "_get_variable_index": get_variable_index_counts_in_the_order_of_build,
+    "_get_seed_generator": seed_generator_of_a_preprocessing_layer_is_that_of_its_backend,
     "_iterations": iterations_counts_micro_batches,
     "_learning_rate": learning_rate_is_a_variable_a_schedule_or_a_callable,
     "_loss_tracker": loss_tracker_is_the_metric_of_the_loss,

@@ -11,12 +11,23 @@ from catalog import CASES
 
 import kopt
 import kopt.callbacks
+import kopt.layers
+import kopt.losses
 import kopt.monitoring
 import kopt.testing
 import kopt.training
 
 ROOT = Path(__file__).parents[1]
-ROOMS = [kopt.optimizers, kopt.transforms, kopt.schedules, kopt.callbacks, kopt.monitoring, kopt.training]
+ROOMS = [
+    kopt.optimizers,
+    kopt.transforms,
+    kopt.schedules,
+    kopt.layers,
+    kopt.losses,
+    kopt.callbacks,
+    kopt.monitoring,
+    kopt.training,
+]
 NAMES = [f"{room.__name__}.{name}" for room in ROOMS for name in room.__all__]
 OPTIMIZERS = [
     value

@@ -9,7 +9,7 @@ STEPS = "a list of one or more integers >= 1, each larger than the one before"
 SHARES = "a list of one or more numbers in (0, 1], each larger than the one before"
 SHARE = 'a number in (0, 1], as `by` is "fraction"'
 SHARE_OR_NONE = 'a number in [0, 1], as `by` is "fraction"'
-OPTIMIZER = "an optimizer of kopt or Keras, or a schedule"
+OPTIMIZER = "an optimizer of kopt or Keras, a schedule, or a model"
 # call, argument, rule, what was received, advice
 ROWS = [
     ("CosineDecay(0.1, 0.5)", "decay_steps", "an integer >= 1", "0.5", 'With `by="fraction"` it is a share of the run'),

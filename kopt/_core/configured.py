@@ -122,7 +122,7 @@ def _with_numbers(
         made.__dict__["_scheduled"] = {name: bound.arguments[name] for name in names}
     for step in reversed(PROBED) if names else ():
         bound.arguments.update(
-            {name: _number_at(made.scheduled[name], step, bound.signature.parameters[name].default) for name in names}
+            {name: number_at(made.scheduled[name], step, bound.signature.parameters[name].default) for name in names}
         )
         try:
             init(*bound.args, **bound.kwargs)
@@ -131,7 +131,7 @@ def _with_numbers(
     return bound.args[1:], bound.kwargs
 
 
-def _number_at(schedule: Schedule, step: int, default: float) -> float:
+def number_at(schedule: Any, step: int, default: float = 0.0) -> float:
     """Returns what a schedule gives; the argument's default stands in until the length of the run is known."""
     if getattr(schedule, "waits_for_length", False):
         return default

@@ -8,7 +8,7 @@ from kopt.schedules.resolve import runs
 
 
 def tell_run_length(model: Any, params: dict[str, Any] | None) -> None:
-    """Resolves the schedules of a model's optimizer for the run that `fit` begins.
+    """Resolves the schedules of a model's optimizer, layers and loss for the run that `fit` begins.
 
     A schedule that knows another length keeps it, with a warning: a second `fit` goes on with the run of the first.
 
@@ -19,15 +19,14 @@ def tell_run_length(model: Any, params: dict[str, Any] | None) -> None:
     Raises:
         ValueError: A schedule waits for the length of the run, and `fit` does not know it.
     """
-    optimizer = model.optimizer
     params = params or {}
-    known = [] if optimizer is None else runs(optimizer)
+    known = runs(model)
     if not known:
         return
     epochs, steps = params.get("epochs", 1), params.get("steps", 0)
     if None in known or steps:
         try:
-            resolve(optimizer, epochs, steps)
+            resolve(model, epochs, steps)
         except ValueError as error:
             if None in known:
                 raise

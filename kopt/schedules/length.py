@@ -61,5 +61,6 @@ def unresolved(name: str) -> ValueError:
     return ValueError(
         f'{name} has `by="fraction"` and does not know yet how many steps the run has. Either train with one of '
         "kopt's callbacks, such as `kopt.callbacks.TensorBoard`, which says so when `fit` starts, or call "
-        "`kopt.schedules.resolve(optimizer, epochs=..., steps_per_epoch=...)` before training."
+        "`kopt.schedules.resolve(optimizer, epochs=..., steps_per_epoch=...)` before training, with the model in place "
+        "of the optimizer if the schedule is a layer's or a loss's."
     )

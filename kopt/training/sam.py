@@ -8,6 +8,7 @@ from keras import ops
 from kopt._backend.ascent import AscentTrainer
 from kopt._core import checks
 from kopt._core.configured import register
+from kopt.losses.objective import Objective, checked_model
 
 Tensors = list[Any]
 _TINY = 1e-12  # Lengths below it count as it.
@@ -35,7 +36,8 @@ class SAM(AscentTrainer):
     4 bytes per parameter of state with `every` > 1.
 
     Args:
-        model: A Keras model. Its own `train_step`, if it has one, is not used: such a model is refused.
+        model: A Keras model, or one of the models in `kopt.losses` around one. With a `train_step` or `compute_loss` of
+            its own it is refused: they would not be used.
         rho: Radius of the neighbourhood, > 0; 0.05 is usual, 0.5 to 2 with `adaptive`.
         adaptive: Whether the neighbourhood scales with each weight (ASAM), which makes it blind to rescaled layers.
         every: Take the second gradient every so many steps, >= 1.
@@ -43,7 +45,7 @@ class SAM(AscentTrainer):
         name: Of this model.
 
     Raises:
-        ValueError: An argument is out of its range, or `model` has a `train_step` of its own.
+        ValueError: An argument is out of its range, or `model` has a `train_step` or `compute_loss` of its own.
         NotImplementedError: At the first step, under a TensorFlow distribution strategy with several replicas.
 
     Example:
@@ -70,11 +72,7 @@ class SAM(AscentTrainer):
         alpha: float = 0.7,
         name: str | None = None,
     ) -> None:
-        if not isinstance(model, keras.Model):
-            raise checks.fail("model", "a keras.Model", model)
-        if type(model).train_step is not keras.Model.train_step:
-            advice = "SAM replaces the train step: move yours to the optimizer or the loss."
-            raise checks.fail("model", "a model without a `train_step` of its own", type(model).__name__, advice)
+        checked_model(model, "SAM")
         super().__init__(name=name or f"sam_{model.name}")
         self.model = model
         self.rho = checks.positive("rho", rho)
@@ -101,6 +99,23 @@ class SAM(AscentTrainer):
     def call(self, inputs: Any, training: Any = None) -> Any:
         """Returns the model's prediction."""
         return self.model(inputs, training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,  # noqa: FBT001, FBT002
+    ) -> Any:
+        """Returns the compiled loss, or the objective that the model inside makes of it."""
+        compiled = super().compute_loss
+
+        def plain(prediction: Any) -> Any:
+            return compiled(x, y, prediction, sample_weight, training)
+
+        inner = self.model
+        return inner.counted(plain, x, y_pred, training=training) if isinstance(inner, Objective) else plain(y_pred)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -8,3 +8,4 @@ _module = importlib.import_module(f"kopt._backend.derivatives.{keras.backend.bac
 gradient_of = _module.gradient_of
 product_of = _module.product_of
 compiled = _module.compiled
+input_gradient = _module.input_gradient

@@ -23,3 +23,8 @@ def product_of(loss: Callable[..., Any]) -> Callable[..., Any]:
         return jax.jvp(lambda point: jax.grad(loss)(point, *rest), (weights,), (direction,))[1]
 
     return jax.jit(product)
+
+
+def input_gradient(function: Callable[..., Any], point: Any) -> Any:
+    """Returns the gradient of a scalar function at a point, as a tensor that can be differentiated further."""
+    return jax.grad(function)(point)

@@ -38,3 +38,11 @@ def _value_and_gradient(loss: Callable[..., Any], weights: Any, *rest: Any) -> A
 
 def _dense(gradients: Any, weights: Any) -> Any:
     return [tf.zeros_like(w) if g is None else tf.convert_to_tensor(g) for g, w in zip(gradients, weights, strict=True)]
+
+
+def input_gradient(function: Callable[..., Any], point: Any) -> Any:
+    """Returns the gradient of a scalar function at a point, as a tensor that can be differentiated further."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(point)
+        value = function(point)
+    return tape.gradient(value, point)

@@ -47,3 +47,9 @@ def _leaves(weights: Any) -> list[Any]:
 
 def _dense(gradients: Any, points: Any) -> list[Any]:
     return [torch.zeros_like(point) if g is None else g.detach() for g, point in zip(gradients, points, strict=True)]
+
+
+def input_gradient(function: Callable[..., Any], point: Any) -> Any:
+    """Returns the gradient of a scalar function at a point, as a tensor that can be differentiated further."""
+    point = point.detach().requires_grad_()
+    return torch.autograd.grad(function(point), point, create_graph=True)[0]
