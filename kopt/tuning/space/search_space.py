@@ -247,15 +247,13 @@ class SearchSpace:
                     raise checks.fail("clipping", f"of a kind that {space.name} has", kind)
 
     def _check_names(self) -> None:
-        names = self.names
+        taken = ["optimizer", "schedule", "clipping", *_NUMBERS]
         for part, spaces in (("optimizer", self.optimizers), ("schedule", self.schedules)):
-            labels = [space.name for space in spaces]
-            twice = sorted({label for label in labels if labels.count(label) > 1})
-            if twice:
-                raise checks.fail(part, "of different names", twice[0], 'Tell them apart by `name="..."`.')
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"Two hyperparameters have the name {twice[0]!r}. Tell their parts apart by `name=`.")
+            for space in spaces:
+                if space.name in taken:
+                    advice = 'It is taken. Tell them apart by `name="..."`.'
+                    raise checks.fail(part, "of different names, also from other parts", space.name, advice)
+                taken.append(space.name)
 
 
 def _choose(hp: Any, part: str, branches: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
