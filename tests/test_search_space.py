@@ -223,7 +223,7 @@ def test_every_schedule_reaches_the_rate_in_a_run_and_never_leaves_it(name, end)
         assert (name, made) == ("Constant", 0.5)
         return
     kopt.schedules.resolve(made, 4, 50)
-    rates = np.array([float(ops.convert_to_numpy(made(step))) for step in range(0, 200)])
+    rates = np.array([float(ops.convert_to_numpy(made(step))) for step in range(200)])
     assert rates.max() <= 0.5 * (1 + 1e-6)
     # A warm-up of a fifth of the run meets schedules that have come down by then: some a long way.
     assert rates.max() > {"InverseTime": 0.02, "ExponentialDecay": 0.1, "Polynomial": 0.2}.get(name, 0.35)
