@@ -1,7 +1,7 @@
-"""Hypermodels: models made anew per trial, KerasTuner's own tuners on them, and what is refused before training."""
+"""Hypermodels: what a trial is made of, KerasTuner's own tuners on them, and what is refused before training."""
 
 import gc
-import inspect
+import json
 from typing import ClassVar
 
 import keras
@@ -12,13 +12,9 @@ from keras import layers, ops
 
 import kopt
 from kopt.tuning import Choice, Float, Maybe, OptimizerSpace, ScheduleSpace, SearchSpace, make_hypermodel
-from kopt.tuning.rebuild import rebuilt
-from kopt.tuning.wanted import Wanted
 
 LOG = {"sampling": "log"}
 ROWS, BATCH = 32, 16
-KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel")
-FACTOR = 3.0
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(ROWS, 4)).astype("float32")
@@ -31,210 +27,7 @@ def mlp(dropout=0.1):
     )
 
 
-def tripled(x):
-    return FACTOR * x
-
-
-def functional():
-    x = keras.Input((4,), name="table")
-    shared = layers.Dense(4, kernel_regularizer="l1")
-    h = layers.Dropout(0.7)(shared(shared(x)))
-    tower = keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Dropout(0.3)], name="tower")
-    h = layers.Add()([h, layers.Lambda(lambda t: FACTOR * ops.tanh(t))(tower(h))])
-    y = layers.Dense(1, activation=tripled)(layers.Dense(2, activation=lambda t: FACTOR * t)(h))
-    return keras.Model({"table": x}, {"y": y})
-
-
-def recurrent():
-    cells = layers.Bidirectional(layers.GRU(3, dropout=0.1, recurrent_dropout=0.2, return_sequences=True))
-    return keras.Sequential([keras.Input((5, 3)), cells, layers.TimeDistributed(layers.Dense(3)), layers.LSTM(2)])
-
-
-def attention():
-    x = keras.Input((5, 8))
-    h = layers.LayerNormalization()(layers.MultiHeadAttention(2, 4, dropout=0.1)(x, x))
-    return keras.Model(x, layers.Dense(1)(layers.SpatialDropout1D(0.4)(h)))
-
-
-def convolutional():
-    return keras.Sequential(
-        [keras.Input((6, 6, 2)), layers.SeparableConv2D(3, 3), layers.BatchNormalization(), layers.DepthwiseConv2D(2),
-         layers.SpatialDropout2D(0.2), layers.SpectralNormalization(layers.Conv2D(2, 1)), layers.GaussianDropout(0.1),
-         layers.Flatten(), layers.Dense(1)]
-    )  # fmt: skip
-
-
-on_one = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="configs do not depend on the backend")
-MODELS = [mlp, functional, *(pytest.param(make, marks=on_one) for make in (recurrent, attention, convolutional))]
-
-
-def called(model):
-    shapes = {"functional": (2, 4), "recurrent": (2, 5, 3), "attention": (2, 5, 8), "convolutional": (2, 6, 6, 2)}
-    data = np.random.default_rng(1).normal(size=shapes.get(model.made_by, (2, 4))).astype("float32")
-    found = model.predict({"table": data} if model.made_by == "functional" else data, verbose=0)
-    return keras.tree.flatten(found)[0]
-
-
-def made(make):
-    model = make()
-    model.made_by = make.__name__
-    return model
-
-
-def kernels_of(model):
-    """Returns each kernel once: shared layers have one, wrapped ones are not those of the wrapper again."""
-    found = {id(v): v for v in model.trainable_variables if v.name in KERNELS}
-    return [ops.convert_to_numpy(v) for v in found.values()]
-
-
-# Models made anew
-
-
-@pytest.mark.parametrize("make", MODELS)
-def test_a_model_made_anew_has_fresh_weights_the_penalty_and_the_rates(make):
-    model = made(make)
-    before = [np.array(w) for w in model.get_weights()]
-    wanted = Wanted.of({"l1": 0.25, "l2": 0.5, "dropout": 0.125, "batch_size": 3}, model)
-    new = rebuilt(model, wanted)
-    assert [w.shape for w in new.weights] == [w.shape for w in model.weights]
-    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
-    for old, fresh in zip(kernels_of(model), kernels_of(new), strict=True):
-        assert not np.array_equal(old, fresh)
-    # Attention's kernels and all others, by the formula.
-    expected = sum(0.25 * np.abs(k).sum() + 0.5 * np.square(k).sum() for k in kernels_of(new))
-    np.testing.assert_allclose(sum(float(ops.convert_to_numpy(loss)) for loss in new.losses), expected, rtol=1e-4)
-    rates = [
-        getattr(layer, name)
-        for layer in new._flatten_layers()
-        for name in ("rate", "dropout", "recurrent_dropout")
-        if isinstance(getattr(layer, name, None), float) and getattr(layer, name) > 0
-    ]
-    assert rates
-    assert set(rates) == {0.125}
-
-
-@pytest.mark.parametrize("make", MODELS)
-def test_a_model_made_anew_with_its_weights_predicts_the_same(make):
-    model = made(make)
-    new = rebuilt(model, Wanted(l2=0.5), keep_weights=True)
-    new.made_by = model.made_by
-    np.testing.assert_array_equal(called(model), called(new))
-    assert [layer.name for layer in model.layers] == [layer.name for layer in new.layers]
-    assert model.input_names == new.input_names if hasattr(model, "input_names") else True
-
-
-def test_a_penalty_of_zero_takes_away_what_the_model_had():
-    assert functional().losses
-    assert not rebuilt(functional(), Wanted(l1=0.0, l2=0.0)).losses
-    assert rebuilt(functional(), Wanted()).losses
-
-
-def test_frozen_layers_and_adapted_ones_keep_what_they_have_learnt():
-    norm = layers.Normalization()
-    norm.adapt(5 * X + 1)
-    model = keras.Sequential([keras.Input((4,)), norm, layers.Dense(3), layers.BatchNormalization(), layers.Dense(1)])
-    model.layers[1].trainable = False
-    model.layers[2].trainable = False
-    model.layers[2].set_weights([np.full(3, value) for value in (2.0, 3.0, 4.0, 5.0)])
-    new = rebuilt(model, Wanted(l2=0.1))
-    assert [layer.trainable for layer in new.layers] == [layer.trainable for layer in model.layers]
-    for kept in (0, 1, 2):
-        for old, weight in zip(model.layers[kept].get_weights(), new.layers[kept].get_weights(), strict=True):
-            np.testing.assert_array_equal(old, weight)
-    np.testing.assert_array_equal(*(ops.convert_to_numpy(m.layers[0](X)) for m in (model, new)))
-    assert not np.array_equal(model.layers[3].get_weights()[0], new.layers[3].get_weights()[0])
-    assert len(new.losses) == 1  # A frozen layer has no penalty.
-
-
-def test_layers_of_the_user_need_no_registration():
-    class Scaled(layers.Layer):
-        def __init__(self, size, kernel_regularizer=None, **keywords):
-            super().__init__(**keywords)
-            self.size = size
-            self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-
-        def build(self, input_shape):
-            self.kernel = self.add_weight(shape=(input_shape[-1],), regularizer=self.kernel_regularizer)
-
-        def call(self, x):
-            return self.size * x * self.kernel
-
-        def get_config(self):
-            penalty = keras.regularizers.serialize(self.kernel_regularizer)
-            return super().get_config() | {"size": self.size, "kernel_regularizer": penalty}
-
-    new = rebuilt(keras.Sequential([keras.Input((4,)), Scaled(2.0), layers.Dense(1)]), Wanted(l2=0.5))
-    assert type(new.layers[0]) is Scaled
-    assert len(new.losses) == 2
-
-
-class DropPath(layers.Layer):
-    def __init__(self, rate, **keywords):
-        super().__init__(**keywords)
-        self.rate = rate
-
-    def call(self, x):
-        return x
-
-    def get_config(self):
-        return super().get_config() | {"rate": self.rate}
-
-
-def test_drop_paths_keep_their_proportion_to_the_largest():
-    model = keras.Sequential([keras.Input((4,)), *map(DropPath, (0.0, 0.1, 0.2)), layers.Dense(1)])
-    new = rebuilt(model, Wanted.of({"drop_path": 0.5}, model))
-    assert [layer.rate for layer in new.layers[:3]] == [0.0, 0.25, 0.5]
-
-
-def without_config():
-    class Mine(keras.Model):
-        def __init__(self, units, dense):
-            super().__init__()
-            self.dense = dense
-
-        def call(self, x):
-            return self.dense(x)
-
-    return Mine(3, layers.Dense(1))
-
-
-def shared_between_models():
-    shared = layers.Dense(4)
-    first = keras.Sequential([keras.Input((4,)), shared])
-    second = keras.Sequential([keras.Input((4,)), layers.Dense(4), shared])
-    x = keras.Input((4,))
-    return keras.Model(x, [first(x), second(x)])
-
-
-class Block(layers.Layer):
-    def __init__(self, **keywords):
-        super().__init__(**keywords)
-        self.dense = layers.Dense(4)
-
-    def build(self, input_shape):
-        self.dense.build(input_shape)
-
-    def call(self, x):
-        return self.dense(x)
-
-
-@pytest.mark.parametrize(
-    ("make", "wanted", "message"),
-    [
-        (without_config, Wanted(), "function that builds the model"),
-        (shared_between_models, Wanted(), "nested models share one.*function"),
-        (lambda: keras.Sequential([keras.Input((4,)), layers.Dense(1)]), Wanted(dropout=0.1), "no dropout layers"),
-        (lambda: keras.Sequential([keras.Input((4,)), layers.Dropout(0.1)]), Wanted(l2=0.1), "no kernels"),
-        (mlp, Wanted(drop_path=0.1), "no `DropPath` layers"),
-        (lambda: keras.Sequential([keras.Input((4,)), Block(), layers.Dense(1)]), Wanted(l2=0.1), "reach every layer"),
-    ],
-)
-def test_what_cannot_be_made_anew_says_why_and_what_to_do(make, wanted, message):
-    with pytest.raises(ValueError, match=f"(?s){message}"):
-        rebuilt(make(), wanted)
-
-
-# Hypermodels
+# What a trial is made of
 
 SPACE = SearchSpace.default(l2=Maybe(Float(1e-5, 1e-2, **LOG)), dropout=Float(0.0, 0.5), batch_size=Choice([8, BATCH]))
 
@@ -412,12 +205,48 @@ def test_label_smoothing_reaches_the_loss():
         model = hypermodel.build(hyperparameters(hypermodel, label_smoothing=amount))
         assert model.loss.get_config()["label_smoothing"] == amount
         model.set_weights([np.full_like(w, 0.3) for w in model.get_weights()])
-        losses[amount] = model.evaluate(X, Y, verbose=0)
+        losses[amount] = model.evaluate(X, Y, verbose=0, return_dict=True)["loss"]
         p = np.clip(ops.convert_to_numpy(model(X)), 1e-7, 1 - 1e-7)
         target = Y * (1 - amount) + amount / 2
         expected = -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean()
         np.testing.assert_allclose(losses[amount], expected, rtol=1e-5)
     assert losses[0.0] != losses[0.2]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "binary_crossentropy",
+        keras.losses.BinaryCrossentropy(label_smoothing=0.1),
+        keras.losses.BinaryCrossentropy(reduction="sum"),
+    ],
+)
+def test_the_plain_loss_is_without_penalty_and_smoothing(loss):
+    space = SearchSpace(optimizer="adam", label_smoothing=Choice([0.25, 0.3]), l2=Choice([0.5, 0.6]))
+    model = make_hypermodel(mlp(), space, loss=loss, metrics=["accuracy"]).build(keras_tuner.HyperParameters())
+    found = model.evaluate(X[:30], Y[:30, 0], batch_size=BATCH, return_dict=True, verbose=0)
+    p = ops.convert_to_numpy(model(X[:30]))
+    expected = -(Y[:30] * np.log(p) + (1 - Y[:30]) * np.log(1 - p)).mean()
+    np.testing.assert_allclose(found["plain_loss"], expected, rtol=1e-5)
+    assert found["loss"] > expected + 0.1
+    (metric,) = [metric for metric in model.metrics[1].metrics if metric.name == "plain_loss"]
+    again = type(metric).from_config(json.loads(json.dumps(metric.get_config())))
+    again.update_state(Y, p[:1] * np.ones_like(Y))
+    assert float(ops.convert_to_numpy(again.result())) > 0
+
+
+def test_the_plain_loss_counts_integer_labels_and_is_left_out_of_what_it_does_not_suit():
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Dense(3, "softmax")(x))
+    labels = np.arange(ROWS) % 3
+    make = make_hypermodel(model, SearchSpace(optimizer="adam", l1=0.25), loss="sparse_categorical_crossentropy")
+    built = make.build(keras_tuner.HyperParameters())
+    found = built.evaluate(X, labels, verbose=0, return_dict=True)
+    expected = -np.log(ops.convert_to_numpy(built(X))[np.arange(ROWS), labels]).mean()
+    np.testing.assert_allclose(found["plain_loss"], expected, rtol=1e-5)
+    for space, loss in ((SearchSpace(optimizer="adam"), "mse"), (SearchSpace(optimizer="adam", l1=0.25), ["mse"])):
+        built = make_hypermodel(model, space, loss=loss).build(keras_tuner.HyperParameters())
+        assert "plain_loss" not in built.evaluate(X, np.ones((ROWS, 3)), verbose=0, return_dict=True)
 
 
 def test_weight_decay_leaves_biases_alone_unless_told():
@@ -483,84 +312,6 @@ def test_epochs_of_the_space_are_those_of_the_trial():
         hypermodel.fit(hp, hypermodel.build(hp), X, Y, epochs=2, verbose=0)
 
 
-# What is refused before a trial trains
-
-
-def constructed(build, space=SPACE, **keywords):
-    """Does what the construction of a tuner does first."""
-    make_hypermodel(build, space, **({"loss": "binary_crossentropy"} | keywords)).build(keras_tuner.HyperParameters())
-
-
-fixed = SearchSpace(optimizer=OptimizerSpace("sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.0))
-smooth = SearchSpace.default(label_smoothing=Float(0.0, 0.2))
-one = mlp()
-REFUSED = {
-    "no model": (lambda: constructed(lambda hp: None), "build.*returns a keras.Model.*None.*return model"),
-    "something else": (lambda: constructed(lambda hp: 3), "build.*returns a keras.Model.*3"),
-    "no function": (lambda: constructed("mlp"), "build.*a keras.Model, a function"),
-    "class": (lambda: constructed(keras.Sequential), "build.*a keras.Model, a function"),
-    "function of two": (lambda: constructed(lambda hp, units: None), "It needs hp, units"),
-    "the same model": (lambda: [hm.build(keras_tuner.HyperParameters()) for hm in
-                                [make_hypermodel(lambda: one, SearchSpace(optimizer="adam"), loss="mse")]
-                                for _ in range(2)], "a new model each time"),
-    "taken name": (lambda: constructed(lambda hp: mlp(hp.Float("dropout", 0, 1))), "name='dropout'.*hp.get"),
-    "taken name of a branch": (lambda: constructed(lambda hp: mlp(hp.Float("SGD/momentum", 0, 1))), "SGD/momentum"),
-    "nothing to search": (lambda: constructed(mlp(), fixed), "something to search"),
-    "no space": (lambda: constructed(mlp(), {"l2": 0.1}), "space.*SearchSpace"),
-    "no loss": (lambda: constructed(mlp(), loss=None), "loss.*given"),
-    "loss without smoothing": (lambda: constructed(mlp(), smooth, loss="mse"), "loss.*label smoothing"),
-    "no place for dropout": (lambda: constructed(lambda: keras.Sequential([keras.Input((4,)), layers.Dense(1)])),
-                             "no dropout layers"),
-    "epochs": (lambda: constructed(mlp(), epochs=0), "epochs"),
-    "optimizer": (lambda: constructed(mlp(), compile_arguments={"optimizer": "sgd"}), "compile_arguments"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_bad_input_is_refused_when_a_tuner_is_made(name):
-    make, message = REFUSED[name]
-    with pytest.raises(ValueError, match=f"(?s){message}"):
-        make()
-
-
-def test_a_misspelt_argument_of_compile_is_refused():
-    with pytest.raises(TypeError, match="Did you mean `jit_compile`"):
-        constructed(mlp(), compile_arguments={"jit_compiel": True})
-
-
-def test_a_name_in_a_scope_of_its_own_is_free():
-    def build(hp):
-        with hp.name_scope("block"):
-            return mlp(hp.Float("dropout", 0.25, 0.5))
-
-    space = SearchSpace(optimizer="adam", batch_size=Choice([8, 16]))
-    constructed(build, space)
-    hp = keras_tuner.HyperParameters()
-    make_hypermodel(build, space, loss="mse").build(hp)
-    assert hp.values["block/dropout"] == 0.25
-
-
-@pytest.mark.parametrize(
-    ("x", "keywords", "message"),
-    [
-        (X[:12], {}, "at most the number of rows. Received: up to 16 for data of 12 rows"),
-        ({"a": X[:12], "b": X[:12]}, {}, "data of 12 rows"),
-        (X, {"validation_split": 0.75}, "8 are left by validation_split"),
-        (X, {"batch_size": 4}, "batch_size.*not both"),
-        (Batches(), {}, "dataset makes its batches itself"),
-        (iter([X]), {}, "dataset makes its batches itself"),
-        (X, {"epoch": 3}, "no such arguments"),
-    ],
-)
-def test_data_that_does_not_suit_is_refused(x, keywords, message):
-    hypermodel = make_hypermodel(mlp(), SPACE, loss="binary_crossentropy")
-    hp = hyperparameters(hypermodel, batch_size=8)  # The largest counts, not the one that is drawn.
-    model = hypermodel.build(hp)
-    with pytest.raises(keras_tuner.errors.FatalError, match=f"(?s){message}"):
-        hypermodel.fit(hp, model, x, Y[: len(x)] if isinstance(x, np.ndarray) else None, verbose=0, **keywords)
-    assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 0
-
-
 def test_data_that_does_not_suit_ends_the_search_before_a_trial_trains(tmp_path, record):
     hypermodel = make_hypermodel(mlp(), SPACE, loss="binary_crossentropy")
     tuner = keras_tuner.RandomSearch(hypermodel, "loss", max_trials=3, directory=tmp_path)
@@ -568,15 +319,3 @@ def test_data_that_does_not_suit_ends_the_search_before_a_trial_trains(tmp_path,
         tuner.search(X[:12], Y[:12], callbacks=[Seen()], verbose=0)
     assert record == []
     assert len(tuner.oracle.trials) == 1
-
-
-def test_data_without_a_length_needs_one_for_schedules():
-    hypermodel = make_hypermodel(mlp(), SearchSpace(optimizer="adam", schedule="rex"), loss="mse")
-    hp = keras_tuner.HyperParameters()
-    with pytest.raises(ValueError, match="steps_per_epoch"):
-        hypermodel.fit(hp, hypermodel.build(hp), ((X, Y) for _ in range(2)), verbose=0)
-
-
-def test_the_arguments_are_keywords():
-    parameters = inspect.signature(make_hypermodel).parameters
-    assert [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY] == ["build", "space"]

@@ -13,10 +13,14 @@ from kopt._core.configured import unknown_argument
 from kopt.optimizers import AdamW, ComposedOptimizer, no_decay_groups
 from kopt.tuning.fitting import Fatal, bound, check_batch_size, with_needed
 from kopt.tuning.guarded import GuardedHyperParameters
+from kopt.tuning.plain_loss import with_plain_loss
 from kopt.tuning.rebuild import rebuilt
 from kopt.tuning.space import SearchSpace, Settings
 from kopt.tuning.space.smoothing import smoothed, unsmoothed
 from kopt.tuning.wanted import Wanted
+
+# With these in the space, the loss of one trial is not that of another.
+_INCOMPARABLE = ("l1", "l2", "label_smoothing")
 
 
 def make_hypermodel(
@@ -30,9 +34,39 @@ def make_hypermodel(
     keep_weights: bool = False,
     no_decay: bool = True,
     compile_arguments: Mapping[str, Any] | None = None,
-    name: str | None = None,
 ) -> keras_tuner.HyperModel:
-    """Returns a `keras_tuner.HyperModel` for any tuner: each trial is a model with settings from the space.
+    """Returns a hypermodel for any tuner of KerasTuner: each trial is a model with settings from the space.
+
+    `SpaceHyperModel` says what a trial is made of. "docs/search-space.md" has examples.
+
+    Args:
+        build: A model; a function that returns one, of `hp` or of nothing; or a `HyperModel`, whose `build` is used.
+        space: What to search; `SearchSpace.default()` for None.
+        loss: As for `compile`; with `label_smoothing` in the space a loss that has it, or a function
+            `label_smoothing -> loss`. That of the model, if it is compiled, for None.
+        metrics: As for `compile`. Those of the model, if it is compiled, for None.
+        epochs: Of each trial where neither the space nor the tuner says how many, >= 1; 1 for None, as in `fit`.
+        run_epochs: Of the whole run, as schedules in fractions see it, where a tuner trains a part of it at a time,
+            >= 1; None for the `epochs` that `fit` is given.
+        keep_weights: Whether trials begin with the weights of the model that is given. Those of a function are kept.
+        no_decay: Whether weight decay leaves biases, norms and embeddings alone, as by `no_decay_groups`.
+        compile_arguments: Further arguments of `compile`, such as `{"jit_compile": True}`.
+
+    Returns:
+        A `keras_tuner.HyperModel`.
+
+    Raises:
+        ValueError: An argument is out of its range; or (when a tuner is made) `build` returns no model, the model
+            cannot be made anew, or has no place for what the space has.
+        TypeError: `compile` has no such argument.
+    """
+    options = {"loss": loss, "metrics": metrics, "keep_weights": keep_weights, "no_decay": no_decay}
+    lengths = {"epochs": epochs, "run_epochs": run_epochs}
+    return SpaceHyperModel(build, space, **options, **lengths, compile_arguments=compile_arguments)
+
+
+class SpaceHyperModel(keras_tuner.HyperModel):
+    """What `make_hypermodel` returns.
 
     A model that is given is made anew in each trial, with fresh weights and with its regularizers and dropout rates
     replaced by those of the space; its frozen layers keep their weights. The same is done to what a function builds,
@@ -42,72 +76,26 @@ def make_hypermodel(
     `fit` tells schedules the length of the run, and puts averaged weights into the model for validation where the
     optimizer has them. The tuner's and your own callbacks come behind.
 
-    Losses that contain a penalty or smoothed labels are not comparable between trials: search for a metric then, such
-    as "val_accuracy".
-
-    Args:
-        build: A model; or a function that returns a model, of `hp` or of nothing; or a `HyperModel`.
-        space: What to search; `SearchSpace.default()` for None.
-        loss: As for `compile`; with `label_smoothing` in the space a loss that has it, or a function
-            `label_smoothing -> loss`. That of the model, if it is compiled, for None.
-        metrics: As for `compile`. Those of the model, if it is compiled, for None.
-        epochs: Of each trial, where neither the space nor the tuner says how many, >= 1; 1 for None, as in `fit`.
-        run_epochs: Of the whole run, as schedules in fractions see it, where a tuner trains only a part of it at a
-            time, >= 1. None for the `epochs` that `fit` is given.
-        keep_weights: Whether trials begin with the weights of the model that is given. Those of a function are kept.
-        no_decay: Whether weight decay leaves biases, normalisation and embeddings alone, as by
-            `kopt.optimizers.no_decay_groups`. Only for kopt's optimizers, and for models that are built.
-        compile_arguments: Further arguments of `compile`, such as `{"jit_compile": True}`.
-        name: Of the hypermodel.
-
-    Returns:
-        A `keras_tuner.HyperModel`.
-
-    Raises:
-        ValueError: An argument is out of its range, `build` returns no model, or (when a tuner is made) the model
-            cannot be made anew or has no place for what the space has.
-        TypeError: An unknown argument of `compile`.
-
-    Example:
-
-    ```python
-    hypermodel = kopt.tuning.make_hypermodel(model, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    tuner = keras_tuner.RandomSearch(hypermodel, "val_accuracy", max_trials=20)
-    tuner.search(x, y, validation_data=(x_val, y_val), epochs=5)
-    ```
-    """
-    if space is None:
-        space = SearchSpace.default()
-    if not isinstance(space, SearchSpace):
-        raise checks.fail("space", "a kopt.tuning.SearchSpace", space)
-    if "label_smoothing" in space.ranges and loss is not None:
-        smoothed(loss, 0.0)  # A loss that cannot is to be known now.
-    return SpaceHyperModel(
-        _checked_build(build),
-        space,
-        loss=loss,
-        metrics=metrics,
-        epochs=checks.optional(checks.count, "epochs", epochs),
-        run_epochs=checks.optional(checks.count, "run_epochs", run_epochs),
-        keep_weights=checks.flag("keep_weights", keep_weights),
-        no_decay=checks.flag("no_decay", no_decay),
-        compile_arguments=_checked_compile(compile_arguments),
-        name=name,
-    )
-
-
-class SpaceHyperModel(keras_tuner.HyperModel):
-    """What `make_hypermodel` returns.
+    Losses that contain a penalty or smoothed labels are not comparable between trials. Where the space has such, the
+    metric `plain_loss` is added, the loss without them: search for "val_plain_loss", or for another metric.
 
     Attributes:
         space: The `SearchSpace`.
     """
 
-    def __init__(self, source: Any, space: SearchSpace, *, name: str | None = None, **options: Any) -> None:
-        super().__init__(name=name)
-        self.space = space
-        self._source = source
-        self._options = options
+    def __init__(self, source: Any, space: SearchSpace | None, **options: Any) -> None:
+        super().__init__()
+        self.space = SearchSpace.default() if space is None else space
+        if not isinstance(self.space, SearchSpace):
+            raise checks.fail("space", "a kopt.tuning.SearchSpace", space)
+        self._source = _checked_build(source)
+        for name in ("epochs", "run_epochs"):
+            checks.optional(checks.count, name, options[name])
+        for name in ("keep_weights", "no_decay"):
+            checks.flag(name, options[name])
+        if "label_smoothing" in self.space.ranges and options["loss"] is not None:
+            smoothed(options["loss"], 0.0)  # A loss that cannot is to be known now.
+        self._options = options | {"compile_arguments": _checked_compile(options["compile_arguments"])}
         self._last: Callable[[], Any] = lambda: None
 
     def build(self, hp: Any) -> keras.Model:
@@ -184,10 +172,13 @@ class SpaceHyperModel(keras_tuner.HyperModel):
         if loss is None:
             raise Fatal(str(checks.fail("loss", "given, or the model compiled with one", None)))
         amount = settings.values.get("label_smoothing")
+        metrics = _own_copies(own.get("metrics") if metrics is None else metrics)
+        if any(name in self.space.ranges for name in _INCOMPARABLE):
+            metrics = with_plain_loss(metrics, unsmoothed(loss) if amount is None else smoothed(loss, 0.0))
         found = {
             "optimizer": self._optimizer(given, model, settings),
             "loss": unsmoothed(loss) if amount is None else smoothed(loss, amount),
-            "metrics": _own_copies(own.get("metrics") if metrics is None else metrics),
+            "metrics": metrics,
         }
         return found | self._options["compile_arguments"]
 
