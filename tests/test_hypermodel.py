@@ -268,8 +268,9 @@ class Batches(keras.utils.PyDataset):
         return X[index::2], Y[index::2]
 
 
-def test_datasets_are_fitted_and_schedules_learn_their_length():
-    space = SearchSpace(optimizer="adam", schedule=ScheduleSpace("one_cycle", pct_start=Choice([0.2, 0.4])))
+@pytest.mark.parametrize("optimizer", ["adam", "keras.Adam"])
+def test_datasets_are_fitted_and_schedules_learn_their_length(optimizer):
+    space = SearchSpace(optimizer=optimizer, schedule=ScheduleSpace("one_cycle", pct_start=Choice([0.2, 0.4])))
     hypermodel = make_hypermodel(mlp(), space, loss="mse", epochs=3)
     hp = keras_tuner.HyperParameters()
     model = hypermodel.build(hp)

@@ -3,6 +3,8 @@
 import inspect
 import io
 import json
+import re
+from pathlib import Path
 
 import keras
 import keras_tuner
@@ -300,6 +302,35 @@ def test_rich_prints_the_same_table():
     text = console.file.getvalue()
     assert all(name in text for name in MANY.names)
     assert "[" not in text.split("name")[0]
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "search-space.md").read_text()
+CELLS = [cell for line in PAGE.splitlines() if line.startswith("| ") for cell in re.findall("`(\\w+=[^`]+)`", line)]
+
+
+def test_the_page_shows_the_default_space():
+    assert str(SearchSpace.default()) in PAGE
+    assert len(CELLS) > 15
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_the_page_prints_can_be_given(cell):
+    ranges = {kind.__name__: kind for kind in (Choice, Float, Int, Maybe, OptimizerSpace, ScheduleSpace)}
+    given = eval(
+        f"dict({cell.replace('=...', '=0.25')})",
+        ranges | {"keras": keras, "my_function": lambda learning_rate, power: learning_rate**power},
+    )
+    space = SearchSpace.default(**given)
+    assert set(given) <= {
+        *space.ranges,
+        "optimizer",
+        "schedule",
+        "clipping",
+        "learning_rate",
+        "weight_decay",
+        "momentum",
+    }
+    space.declare(space.hyperparameters()).make_optimizer()
 
 
 # Label smoothing
