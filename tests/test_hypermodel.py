@@ -2,6 +2,7 @@
 
 import gc
 import json
+import pickle
 from typing import ClassVar
 
 import keras
@@ -163,6 +164,21 @@ def test_build_takes_each_kind_of_source():
         assert type(first.optimizer) is kopt.optimizers.Adam
 
 
+def test_a_function_reads_what_the_space_has():
+    space = SearchSpace(optimizer="adam", dropout=Maybe(Float(0.2, 0.4)), l2=Maybe(Float(0.1, 0.3)))
+    seen = []
+
+    def build(hp):
+        seen.append((hp.get("dropout"), hp["l2"], hp.get("Adam/learning_rate")))
+        return mlp()
+
+    hypermodel = make_hypermodel(build, space, loss="mse")
+    hyperparameters(hypermodel)
+    hypermodel.build(hyperparameters(hypermodel, **{"dropout/on": True, "dropout": 0.25, "Adam/learning_rate": 0.5}))
+    assert seen[0] == (0.0, 0.0, 1e-3)
+    assert seen[-1] == (0.25, 0.0, 0.5)
+
+
 def test_weights_that_a_function_loads_stay():
     space = SearchSpace(optimizer="adam", dropout=Choice([0.2, 0.4]))
 
@@ -249,6 +265,17 @@ def test_the_plain_loss_counts_integer_labels_and_is_left_out_of_what_it_does_no
         assert "plain_loss" not in built.evaluate(X, np.ones((ROWS, 3)), verbose=0, return_dict=True)
 
 
+def squared(y_true, y_pred):
+    return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+
+def test_the_plain_loss_of_a_function_meets_flat_labels():
+    model = make_hypermodel(mlp(), SearchSpace(optimizer="adam", l1=0.25), loss=squared)
+    built = model.build(keras_tuner.HyperParameters())
+    found = built.evaluate(X, Y[:, 0], verbose=0, return_dict=True)["plain_loss"]
+    np.testing.assert_allclose(found, np.square(Y - ops.convert_to_numpy(built(X))).mean(), rtol=1e-5)
+
+
 def test_weight_decay_leaves_biases_alone_unless_told():
     space = SearchSpace(optimizer=OptimizerSpace("adamw", learning_rate=0.125, weight_decay=Choice([0.5, 0.25])))
     for no_decay, decayed in ((True, ["kernel", "kernel"]), (False, ["kernel", "bias", "kernel", "bias"])):
@@ -258,6 +285,20 @@ def test_weight_decay_leaves_biases_alone_unless_told():
         moved = [v.name for v in model.trainable_variables if not np.all(ops.convert_to_numpy(v) == 1)]
         assert moved == decayed
         np.testing.assert_allclose(ops.convert_to_numpy(model.trainable_variables[0]), 1 - 0.125 * 0.5, rtol=1e-6)
+
+
+def test_no_groups_are_made_where_nothing_decays():
+    adam, adamw = OptimizerSpace("adam"), OptimizerSpace("adamw", weight_decay=0.0)
+    for space in (adam, adamw, OptimizerSpace("adamw", groups=[])):
+        model = make_hypermodel(mlp(), SearchSpace(optimizer=space), loss="mse").build(keras_tuner.HyperParameters())
+        assert not model.optimizer.groups
+
+
+def test_a_hypermodel_can_be_copied_between_a_build_and_the_next():
+    hypermodel = make_hypermodel(mlp, SearchSpace(optimizer="adam"), loss="mse")
+    hypermodel.build(keras_tuner.HyperParameters())
+    again = pickle.loads(pickle.dumps(hypermodel))
+    assert type(again.build(keras_tuner.HyperParameters()).optimizer) is kopt.optimizers.Adam
 
 
 class Batches(keras.utils.PyDataset):

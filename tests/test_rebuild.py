@@ -114,6 +114,19 @@ def test_a_penalty_of_zero_takes_away_what_the_model_had():
     assert rebuilt(functional(), Wanted()).losses
 
 
+def test_dropout_that_is_off_inside_a_layer_stays_off():
+    model = keras.Sequential([keras.Input((5, 3)), layers.GRU(2), layers.Dropout(0.5)])
+    new = rebuilt(model, Wanted(dropout=0.25))
+    assert (new.layers[0].dropout, new.layers[0].recurrent_dropout, new.layers[1].rate) == (0.0, 0.0, 0.25)
+
+
+def test_a_compiled_model_is_made_anew_without_what_it_was_compiled_with():
+    model = mlp()
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    assert model.compiled
+    assert not rebuilt(model, Wanted()).compiled
+
+
 def test_frozen_layers_and_adapted_ones_keep_what_they_have_learnt():
     norm = layers.Normalization()
     norm.adapt(5 * X + 1)
@@ -129,6 +142,29 @@ def test_frozen_layers_and_adapted_ones_keep_what_they_have_learnt():
     np.testing.assert_array_equal(*(ops.convert_to_numpy(m.layers[0](X)) for m in (model, new)))
     assert not np.array_equal(model.layers[3].get_weights()[0], new.layers[3].get_weights()[0])
     assert len(new.losses) == 1  # A frozen layer has no penalty.
+
+
+class Block(layers.Layer):
+    def __init__(self, **keywords):
+        super().__init__(**keywords)
+        self.dense = layers.Dense(4)
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_what_is_frozen_inside_a_layer_stays_frozen():
+    model = keras.Sequential([keras.Input((4,)), Block(), Block(), layers.Dense(1)])
+    model.layers[0].dense.trainable = False
+    new = rebuilt(model, Wanted())
+    assert [v.name for v in new.trainable_variables] == ["kernel", "bias"] * 2
+    same = [np.array_equal(*(m.layers[i].dense.get_weights()[0] for m in (model, new))) for i in (0, 1)]
+    assert same == [True, False]
+    model.trainable = False
+    assert not rebuilt(model, Wanted()).trainable_variables
 
 
 def test_layers_of_the_user_need_no_registration():
@@ -189,18 +225,6 @@ def shared_between_models():
     second = keras.Sequential([keras.Input((4,)), layers.Dense(4), shared])
     x = keras.Input((4,))
     return keras.Model(x, [first(x), second(x)])
-
-
-class Block(layers.Layer):
-    def __init__(self, **keywords):
-        super().__init__(**keywords)
-        self.dense = layers.Dense(4)
-
-    def build(self, input_shape):
-        self.dense.build(input_shape)
-
-    def call(self, x):
-        return self.dense(x)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,12 @@ def test_none_takes_a_range_away():
     assert "beta_2" not in OptimizerSpace("adam", beta_2=None).ranges
 
 
+def test_nesterov_is_left_out_where_momentum_may_be_zero():
+    assert OptimizerSpace("sgd").ranges["nesterov"] is True
+    assert "nesterov" not in OptimizerSpace("sgd", momentum=Choice([0.0, 0.9])).ranges
+    assert "nesterov" not in OptimizerSpace("sgdw", momentum=Maybe(0.9)).ranges
+
+
 def test_what_keras_tuner_cannot_hold_is_handed_on():
     group = kopt.optimizers.Group("bias$", weight_decay=0.0)
     space = SearchSpace(optimizer=OptimizerSpace("adamw", groups=[group]))

@@ -1,6 +1,6 @@
 """The `hp` that a user's own build function gets: it refuses names that the space has already."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,11 +11,14 @@ class GuardedHyperParameters(keras_tuner.HyperParameters):
     """Another face of a `keras_tuner.HyperParameters`: what is declared here is declared there.
 
     KerasTuner takes a second hyperparameter of the same name for the first one and returns its value.
+
+    What a `Maybe` has switched off can be read too.
     """
 
-    def __init__(self, hp: Any, taken: Iterable[str]) -> None:
+    def __init__(self, hp: Any, taken: Iterable[str], values: Mapping[str, Any]) -> None:
         self.__dict__.update(hp.__dict__)
         self._taken = frozenset(taken)
+        self._known = dict(values)
         self._scopes: list[str] = []
 
     @contextmanager
@@ -26,6 +29,9 @@ class GuardedHyperParameters(keras_tuner.HyperParameters):
                 yield
         finally:
             self._scopes.pop()
+
+    def get(self, name: str) -> Any:
+        return self._known[name] if name in self._known and not self._scopes else super().get(name)
 
     def Choice(self, name: str, *args: Any, **keywords: Any) -> Any:  # noqa: N802
         return super().Choice(self._free(name), *args, **keywords)

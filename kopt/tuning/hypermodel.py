@@ -1,7 +1,6 @@
 """From a model and a space to what KerasTuner searches: a HyperModel that builds, compiles and fits each trial."""
 
 import inspect
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -96,7 +95,6 @@ class SpaceHyperModel(keras_tuner.HyperModel):
         if "label_smoothing" in self.space.ranges and options["loss"] is not None:
             smoothed(options["loss"], 0.0)  # A loss that cannot is to be known now.
         self._options = options | {"compile_arguments": _checked_compile(options["compile_arguments"])}
-        self._last: Callable[[], Any] = lambda: None
 
     def build(self, hp: Any) -> keras.Model:
         """Returns the compiled model of a trial.
@@ -105,7 +103,7 @@ class SpaceHyperModel(keras_tuner.HyperModel):
             hp: A `keras_tuner.HyperParameters`.
         """
         settings = self.space.declare(hp)
-        given = self._given(hp)
+        given = self._given(hp, settings)
         if not any(type(entry).__name__ != "Fixed" for entry in hp.space):
             raise Fatal(
                 "The search must have something to search. Received: a space without ranges, and a build function "
@@ -150,29 +148,31 @@ class SpaceHyperModel(keras_tuner.HyperModel):
         arguments["callbacks"] = with_needed(arguments.get("callbacks"), model, self._options["run_epochs"])
         return model.fit(**arguments)
 
-    def _given(self, hp: Any) -> keras.Model:
+    def _given(self, hp: Any, settings: Settings) -> keras.Model:
         if isinstance(self._source, keras.Model):
             return self._source
         function = self._source.build if isinstance(self._source, keras_tuner.HyperModel) else self._source
-        model = function(GuardedHyperParameters(hp, self.space.names)) if _takes_hp(function) else function()
+        guarded = GuardedHyperParameters(hp, self.space.names, settings.values)
+        model = function(guarded) if _takes_hp(function) else function()
         if not isinstance(model, keras.Model):
             advice = "It has to end with `return model`." if model is None else ""
             raise Fatal(str(checks.fail("build", "a function that returns a keras.Model", model, advice)))
-        if self._last() is model:
+        if getattr(model, "is_of_a_trial", False):
             advice = "A trial would go on with the weights of the last one: give the model itself, not a function."
             raise Fatal(str(checks.fail("build", "a function that returns a new model each time", model, advice)))
-        self._last = weakref.ref(model)
+        model.is_of_a_trial = True
         return model
 
     def _compile_arguments(self, given: keras.Model, model: keras.Model, settings: Settings) -> dict[str, Any]:
-        own = given.get_compile_config() if given.compiled else {}
         loss, metrics = self._options["loss"], self._options["metrics"]
         if loss is None:
             loss = given.loss if given.compiled else None
         if loss is None:
             raise Fatal(str(checks.fail("loss", "given, or the model compiled with one", None)))
         amount = settings.values.get("label_smoothing")
-        metrics = _own_copies(own.get("metrics") if metrics is None else metrics)
+        if metrics is None and given.compiled:
+            metrics = given.get_compile_config()["metrics"]
+        metrics = _own_copies(metrics)
         if any(name in self.space.ranges for name in _INCOMPARABLE):
             metrics = with_plain_loss(metrics, unsmoothed(loss) if amount is None else smoothed(loss, 0.0))
         found = {
@@ -187,11 +187,11 @@ class SpaceHyperModel(keras_tuner.HyperModel):
         if chosen is None:
             is_own = given.compiled and given.optimizer is not None
             return type(given.optimizer).from_config(given.optimizer.get_config()) if is_own else AdamW()
-        decays = settings.arguments.get("weight_decay") or "weight_decay" not in settings.arguments
-        is_ours = issubclass(chosen.kind, ComposedOptimizer) and "groups" not in chosen.ranges
-        if self._options["no_decay"] and decays and is_ours and model.built and model.trainable_variables:
+        made = settings.make_optimizer()
+        is_ours = isinstance(made, ComposedOptimizer) and "groups" not in chosen.ranges and made.weight_decay
+        if self._options["no_decay"] and is_ours and model.built and model.trainable_variables:
             return settings.make_optimizer(groups=no_decay_groups(model))
-        return settings.make_optimizer()
+        return made
 
 
 def _own_copies(metrics: Any) -> Any:
