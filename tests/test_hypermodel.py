@@ -97,7 +97,11 @@ def search(tuner, **keywords):
     return trials
 
 
-@pytest.mark.parametrize("name", TUNERS)
+# Each trial is compiled anew, which costs JAX more than a second: its fast suite has the other tuners.
+SLOW = {"BayesianOptimization"} if keras.backend.backend() == "jax" else set()
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in TUNERS])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_tuners_of_keras_tuner_search_it(name, tmp_path, record):
     kind, arguments, build, compiling = TUNERS[name]
