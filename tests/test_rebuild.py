@@ -192,19 +192,20 @@ def test_layers_of_the_user_need_no_registration():
 class DropPath(layers.Layer):
     def __init__(self, rate, **keywords):
         super().__init__(**keywords)
-        self.rate = rate
+        self.rate = keras.Variable(rate, trainable=False)  # as in kopt's own, where a schedule can assign it
 
     def call(self, x):
         return x
 
     def get_config(self):
-        return super().get_config() | {"rate": self.rate}
+        return super().get_config() | {"rate": float(ops.convert_to_numpy(self.rate))}
 
 
 def test_drop_paths_keep_their_proportion_to_the_largest():
     model = keras.Sequential([keras.Input((4,)), *map(DropPath, (0.0, 0.1, 0.2)), layers.Dense(1)])
     new = rebuilt(model, Wanted.of({"drop_path": 0.5}, model))
-    assert [layer.rate for layer in new.layers[:3]] == [0.0, 0.25, 0.5]
+    rates = [float(ops.convert_to_numpy(layer.rate)) for layer in new.layers[:3]]
+    np.testing.assert_allclose(rates, [0.0, 0.25, 0.5], rtol=1e-6)
 
 
 def without_config():

@@ -41,7 +41,7 @@ class Wanted:
             model: The model that is given.
         """
         names = ("l1", "l2", "dropout", "drop_path")
-        paths = [layer.rate for layer in watch.flat_layers(model) if _is_drop_path(type(layer).__name__)]
+        paths = [_rate_of(layer) for layer in watch.flat_layers(model) if _is_drop_path(type(layer).__name__)]
         largest = max((float(rate) for rate in paths if isinstance(rate, numbers.Real)), default=0.0)
         return cls(**{name: values.get(name) for name in names}, largest_path=largest)
 
@@ -126,10 +126,10 @@ class Wanted:
                 own = [getattr(layer, key) for key in _PENALTIES if hasattr(layer, key)]
                 found += [(layer.name, "l1 and l2") for penalty in own if not self._is_penalty(penalty)]
             if self.dropout is not None:
-                rates = [layer.rate] if _is_dropout(kind) and hasattr(layer, "rate") else []
+                rates = [_rate_of(layer)] if _is_dropout(kind) and hasattr(layer, "rate") else []
                 rates += [getattr(layer, key, 0.0) for key in _INNER_RATES if _is_on(getattr(layer, key, 0.0))]
                 found += [(layer.name, "dropout") for rate in rates if not _is_close(rate, self.dropout)]
-            if self.drop_path is not None and _is_drop_path(kind) and layer.rate > self.drop_path * (1 + 1e-6):
+            if self.drop_path is not None and _is_drop_path(kind) and _is_above(_rate_of(layer), self.drop_path):
                 found.append((layer.name, "drop_path"))
         return found
 
@@ -147,6 +147,15 @@ def _is_dropout(kind: str) -> bool:
 
 def _is_drop_path(kind: str) -> bool:
     return kind in _DROP_PATHS
+
+
+def _rate_of(layer: Any) -> Any:
+    """Returns the rate that a layer was made with; layers whose rate can change have a variable as attribute."""
+    return layer.get_config().get("rate")
+
+
+def _is_above(rate: Any, limit: float) -> bool:
+    return not isinstance(rate, numbers.Real) or float(rate) > limit * (1 + 1e-6)
 
 
 def _is_on(rate: Any) -> bool:
