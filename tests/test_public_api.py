@@ -16,6 +16,7 @@ import kopt.losses
 import kopt.monitoring
 import kopt.testing
 import kopt.training
+import kopt.tuning
 
 ROOT = Path(__file__).parents[1]
 ROOMS = [
@@ -27,6 +28,7 @@ ROOMS = [
     kopt.callbacks,
     kopt.monitoring,
     kopt.training,
+    kopt.tuning,
 ]
 NAMES = [f"{room.__name__}.{name}" for room in ROOMS for name in room.__all__]
 OPTIMIZERS = [
