@@ -10,7 +10,7 @@ from kopt.tuning.sampler.tree import Tree, key_of
 
 Array = np.ndarray
 RANDOM, ELITES, MUTANTS = 256, 6, 34
-ROUNDS, PARENTS, CHILDREN = 8, 6, 10
+ROUNDS, PARENTS, CHILDREN = 8, 6, 20
 STEP, SHRINK = 0.1, 0.4
 ENUMERATED = 512
 
