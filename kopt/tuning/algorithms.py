@@ -81,7 +81,7 @@ def sampler_maker(sampler: str | BaseSampler, seed: int, objectives: int) -> Mak
     """
     if isinstance(sampler, BaseSampler):
         pristine = copy.deepcopy(sampler)
-        return lambda number, tree: _reseeded(copy.deepcopy(pristine), seed_of(seed, number))
+        return lambda number, _: _reseeded(copy.deepcopy(pristine), seed_of(seed, number))
     if not isinstance(sampler, str):
         raise checks.fail("sampler", "a name or an instance of optuna.samplers.BaseSampler", sampler)
     name = checks.choice("sampler", sampler, SAMPLERS)
@@ -90,15 +90,16 @@ def sampler_maker(sampler: str | BaseSampler, seed: int, objectives: int) -> Mak
     package, extra = NEEDS.get(name, ("optuna", ""))
     if importlib.util.find_spec(package) is None:
         raise ImportError(
-            f"`sampler={name!r}` needs {package}: pip install 'keras-kopt[{extra}]'. `sampler='auto'` needs nothing more."
+            f"`sampler={name!r}` needs {package}: pip install 'keras-kopt[{extra}]'. "
+            "`sampler='auto'` needs nothing more."
         )
     if name == "auto" and objectives == 1:
         # One instance: it has no state that its trials depend on, and keeps what it fitted last.
         process = ConditionalGPSampler(seed)
-        return lambda number, tree: _over(process, tree)
+        return lambda _, tree: _over(process, tree)
     if name in ("sobol", "halton"):
-        return lambda number, tree: QuasiRandomSampler(name, seed, tree)
-    return lambda number, tree: _quietly(_NAMED[name], seed_of(seed, number))
+        return lambda _, tree: QuasiRandomSampler(name, seed, tree)
+    return lambda number, _: _quietly(_NAMED[name], seed_of(seed, number))
 
 
 def _over(process: ConditionalGPSampler, tree: Tree) -> ConditionalGPSampler:
@@ -148,12 +149,13 @@ def pruner_of(pruner: str | BasePruner | None, objectives: int) -> BasePruner:
         return pruner
     if not isinstance(pruner, str):
         raise checks.fail("pruner", "a name or an instance of optuna.pruners.BasePruner", pruner)
-    made = {
+    made: dict[str, Callable[[], BasePruner]] = {
         "asha": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1),
         "successive_halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1),
         "hyperband": optuna.pruners.HyperbandPruner,
         "median": optuna.pruners.MedianPruner,
         "patience": lambda: optuna.pruners.PatientPruner(None, PATIENCE),
         "threshold": lambda: optuna.pruners.ThresholdPruner(lower=-MODERATE, upper=MODERATE),
-    }[checks.choice("pruner", pruner, PRUNERS)]
-    return _quietly(lambda _: made())
+    }
+    make = made[checks.choice("pruner", pruner, PRUNERS)]
+    return _quietly(lambda _: make())

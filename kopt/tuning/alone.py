@@ -25,7 +25,7 @@ class _Kept:
 
 
 @keras_tuner.synchronized
-def _kept(oracle: keras_tuner.Oracle, call: Callable[[], Any]) -> _Kept:
+def _kept(oracle: keras_tuner.Oracle, call: Callable[[], Any]) -> _Kept:  # noqa: ARG001 (whose lock it is)
     with _Kept() as kept:
         kept.result = call()
     return kept

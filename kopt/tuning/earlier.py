@@ -51,8 +51,8 @@ def finished_trials(source: "str | os.PathLike[str] | keras_tuner.Oracle", objec
 
 def _trials_of(source: "str | os.PathLike[str] | keras_tuner.Oracle") -> list[Trial]:
     if isinstance(source, keras_tuner.Oracle):
-        pruned = getattr(source, "is_pruned", lambda trial_id: False)
-        return [trial for trial in source.trials.values() if not pruned(trial.trial_id)]
+        is_pruned = getattr(source, "is_pruned", None)
+        return [trial for trial in source.trials.values() if is_pruned is None or not is_pruned(trial.trial_id)]
     if not isinstance(source, str | os.PathLike):
         raise checks.fail("source", "a KerasTuner project directory with trials, or an oracle", source)
     found = []
@@ -72,7 +72,7 @@ def earlier_results(results: Sequence[Result], space: SpaceMap) -> list[FrozenTr
     """
     distributions = {item.key: item.distribution for item in space.items}
     names = {item.name for item in space.items}
-    found = []
+    found: list[FrozenTrial] = []
     for values, scores in results:
         try:
             params = space.internal({name: value for name, value in values.items() if name in names})

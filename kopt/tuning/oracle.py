@@ -3,17 +3,19 @@
 import copy
 import logging
 import math
+import operator
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
+import numpy as np
 from keras_tuner.engine.trial import Trial
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from kopt._core import checks
 from kopt.tuning.algorithms import MakeSampler, pruner_of, sampler_maker
@@ -50,9 +52,9 @@ class OptunaOracle(keras_tuner.Oracle):
         objective: As for KerasTuner: a metric's name, a `keras_tuner.Objective`, a list of these, or None where the
             tuner returns a number to minimise.
         max_trials: How many trials at most, >= 1.
-        sampler: "auto" (`ConditionalGPSampler`), "random", "grid" (in order, ten values of a continuous range), "sobol",
-            "halton", "tpe" (multivariate and grouped), "gp" (Optuna's, needs torch), "cmaes" (needs cmaes), "nsga2", or an
-            instance of `optuna.samplers.BaseSampler`, of which each trial gets a copy with seeds of its own.
+        sampler: "auto" (`ConditionalGPSampler`), "random", "grid" (in order, ten values of a continuous range),
+            "sobol", "halton", "tpe" (multivariate and grouped), "gp" (Optuna's, needs torch), "cmaes" (needs cmaes),
+            "nsga2", or an `optuna.samplers.BaseSampler`, of which each trial gets a copy with seeds of its own.
         pruner: None, "asha" or "successive_halving" (from the first epoch on, factor 4), "hyperband", "median",
             "patience" (3 reports without improvement), "threshold" (NaN, infinite or beyond 1e30), or an instance of
             `optuna.pruners.BasePruner`.
@@ -117,6 +119,7 @@ class OptunaOracle(keras_tuner.Oracle):
         self.sampler = sampler
         self._make: MakeSampler = sampler_maker(sampler, self.seed, len(self.objectives))
         self._pruner = pruner_of(pruner, len(self.objectives))
+        self.trials: dict[str, Trial] = {}
         self._log: StudyLog | None = None
         self._numbers: dict[str, int] = {}
         self._pruned: set[str] = set()
@@ -182,7 +185,7 @@ class OptunaOracle(keras_tuner.Oracle):
             if fixed:
                 log.study.enqueue_trial(fixed)
             trial = log.study.ask()
-            values = space.walk(lambda item, trial=trial: item.suggest(trial))
+            values = space.walk(operator.methodcaller("suggest", trial))
             if not self._duplicate(values):
                 self._numbers[trial_id] = number
                 log.write(number, self._get_trial_dir(trial_id))
@@ -306,7 +309,7 @@ class OptunaOracle(keras_tuner.Oracle):
         return [*ranked, *others][:num_trials]
 
     def pareto_trials(self) -> list[Trial]:
-        """Returns the completed trials that no other one equals or beats in every objective, in the order of starting."""
+        """Returns the completed trials that no other one beats in one objective and equals in the rest."""
         names = {number: trial_id for trial_id, number in self._numbers.items()}
         best = self._study(SpaceMap(self.hyperparameters)).study.best_trials
         return [self.trials[names[trial.number]] for trial in best if trial.number in names]
@@ -329,7 +332,9 @@ class OptunaOracle(keras_tuner.Oracle):
     def set_state(self, state: dict[str, Any]) -> None:
         if STATE not in state:
             advice = "It was written by another oracle: choose another directory, or overwrite it."
-            raise checks.fail("directory", "that of a project of kopt.tuning.OptunaOracle", str(self._directory), advice)
+            raise checks.fail(
+                "directory", "that of a project of kopt.tuning.OptunaOracle", str(self._directory), advice
+            )
         super().set_state(state)
         own = state[STATE]
         self._numbers, self._pruned = own["numbers"], set(own["pruned"])
@@ -376,5 +381,5 @@ def _from(point: Mapping[str, Any]) -> Any:
     return lambda item: point[item.key]
 
 
-def _at(space: SpaceMap, row: Sequence[float]) -> Any:
+def _at(space: SpaceMap, row: np.ndarray) -> Any:
     return _from(space.tree().values(row))

@@ -79,7 +79,7 @@ class StudyLog:
     def repeat(self, number: int) -> None:
         """Ends a trial that proposed what an earlier one did: no sampler counts it."""
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self._id, number)
-        self.storage.set_trial_user_attr(trial_id, REPEAT, True)
+        self.storage.set_trial_user_attr(trial_id, REPEAT, value=True)
         self.tell(number, TrialState.FAIL)
 
     def restart(self, number: int) -> None:

@@ -1,7 +1,8 @@
 """One parameter as an axis from 0 to 1: even there is how values are drawn, and near there is similar."""
 
 import math
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -9,7 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 Array = np.ndarray
 
 
-class Axis(Protocol):
+class Axis(ABC):
     """Translates between a parameter's values and positions in [0, 1].
 
     Attributes:
@@ -18,60 +19,60 @@ class Axis(Protocol):
     """
 
     count: int | None
-    categorical: bool
+    categorical = False
 
+    @abstractmethod
     def value(self, position: float) -> Any:
         """Returns the value at a position."""
 
+    @abstractmethod
     def position(self, value: Any) -> float:
         """Returns the position of a value; of a value outside the range, the position of the nearest end."""
 
+    @abstractmethod
     def snapped(self, positions: Array) -> Array:
         """Returns the positions of the values that are at `positions`."""
 
 
-class Listed:
+class Listed(Axis):
     """A finite list of values, each with an equal share of the axis."""
 
     def __init__(self, values: tuple[Any, ...], *, categorical: bool) -> None:
-        self.values, self.count, self.categorical = values, len(values), categorical
+        self.values, self.categorical = values, categorical
+        self.count = self._n = len(values)
 
     def value(self, position: float) -> Any:
-        return self.values[min(int(position * self.count), self.count - 1)]
+        return self.values[min(int(position * self._n), self._n - 1)]
 
     def position(self, value: Any) -> float:
         same = [i for i, known in enumerate(self.values) if known == value and type(known) is type(value)]
         same = same or [i for i, known in enumerate(self.values) if known == value]
-        return ((same[0] if same else self.count // 2) + 0.5) / self.count
+        return ((same[0] if same else self._n // 2) + 0.5) / self._n
 
     def snapped(self, positions: Array) -> Array:
-        return (np.minimum(np.floor(positions * self.count), self.count - 1) + 0.5) / self.count
+        return (np.minimum(np.floor(positions * self._n), self._n - 1) + 0.5) / self._n
 
 
-class Stepped:
+class Stepped(Axis):
     """Numbers from `low` in equal steps, each with an equal share of the axis."""
-
-    categorical = False
 
     def __init__(self, low: float, high: float, step: float, *, whole: bool) -> None:
         self.low, self.step, self.whole = low, step, whole
-        self.count = round((high - low) / step) + 1
+        self.count = self._n = round((high - low) / step) + 1
 
     def value(self, position: float) -> float:
-        number = self.low + self.step * min(int(position * self.count), self.count - 1)
+        number = self.low + self.step * min(int(position * self._n), self._n - 1)
         return int(number) if self.whole else float(number)
 
     def position(self, value: float) -> float:
-        return (min(max(round((value - self.low) / self.step), 0), self.count - 1) + 0.5) / self.count
+        return (min(max(round((value - self.low) / self.step), 0), self._n - 1) + 0.5) / self._n
 
     def snapped(self, positions: Array) -> Array:
-        return (np.minimum(np.floor(positions * self.count), self.count - 1) + 0.5) / self.count
+        return (np.minimum(np.floor(positions * self._n), self._n - 1) + 0.5) / self._n
 
 
-class Continuous:
+class Continuous(Axis):
     """Real numbers between two ends, on a linear or a logarithmic scale; whole ones of a logarithmic scale as well."""
-
-    categorical = False
 
     def __init__(self, low: float, high: float, *, log: bool, whole: bool = False) -> None:
         self.low, self.high, self.log, self.whole = low, high, log, whole

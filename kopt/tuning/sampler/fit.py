@@ -136,6 +136,4 @@ class Posterior:
         """Returns the process that has seen its own mean at `rows` (kriging believer): it looks elsewhere then."""
         values = (np.tril(self.lower) @ np.tril(self.lower).T) @ self.alpha
         means, _ = self(rows)
-        return Posterior.of(
-            self.kernel, self.theta, np.concatenate([self.rows, rows]), np.concatenate([values, means])
-        )
+        return Posterior.of(self.kernel, self.theta, np.concatenate([self.rows, rows]), np.concatenate([values, means]))

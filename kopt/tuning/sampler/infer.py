@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from kopt.tuning.sampler.tree import Parameter, Tree
@@ -70,6 +70,6 @@ def _conditions(
 def _is_discrete(distribution: BaseDistribution) -> bool:
     if isinstance(distribution, CategoricalDistribution):
         return True
-    if isinstance(distribution, FloatDistribution):
+    if not isinstance(distribution, IntDistribution):
         return False
     return distribution.high - distribution.low < MOST_VALUES * distribution.step

@@ -34,9 +34,10 @@ class ConditionalGPSampler(BaseSampler):
     The first trials are a Latin hypercube. Each later one maximises the expected improvement under a process whose
     kernel follows the conditions: trials in the same branch inform each other about the branch's parameters, and all
     trials do about the rest. Results are drawn together on the bad side, so that diverged runs do no harm. A failed
-    trial counts as the worst result so far, a pruned one as no better than the median; running trials count
-    as if they had given what is expected of them. No configuration is proposed twice while there are others; a small discrete space is enumerated,
-    in the order of what each configuration promises.
+    trial counts as the worst result so far, a pruned one as no better than the median; running trials count as if they
+    had given what is expected of them. No configuration is proposed twice while there are others; a small discrete
+    space is enumerated, in the order of what each configuration promises. Every fifth trial goes into a branch that is
+    drawn, rarely visited ones first.
 
     A trial depends on `seed`, its number and the trials before it, and on nothing else: a study that is continued from
     its storage proposes what it would have proposed without the interruption.
@@ -47,10 +48,10 @@ class ConditionalGPSampler(BaseSampler):
     Args:
         seed: An integer >= 0; None draws one.
         n_startup_trials: How many trials of the Latin hypercube come first, >= 1.
-        space: The search space: a dict of names to Optuna distributions, or to `(distribution, conditions)`, where `conditions`
-            is a dict of parents to the values under which the parameter exists (all of its parents must have
-            one of these), and parents come before what depends on them. None reads it off the trials: right whenever
-            a parameter is suggested under values of discrete parameters that were suggested before it.
+        space: The search space: a dict of names to Optuna distributions, or to `(distribution, conditions)`, where
+            `conditions` is a dict of parents to the values under which the parameter exists (all of its parents must
+            have one of these), and parents come before what depends on them. None reads it off the trials: right
+            whenever a parameter is suggested under values of discrete parameters that were suggested before it.
 
     Raises:
         ValueError: An argument is out of its range; or, at the first trial, the study has several objectives.
@@ -230,7 +231,7 @@ def _used(values: Array, seed: int) -> Array:
 
 
 def _new_positions(tree: Tree, start: Array, tried: list[dict[str, Any]], rng: np.random.Generator) -> Array:
-    """Returns `start` if it gives a configuration that was not tried, and otherwise one by lot, a new one if there is one."""
+    """Returns `start` if its configuration was not tried; otherwise one by lot, a new one if there is one."""
     keys = {key_of(tree.row(params)) for params in tried}
     candidates = np.concatenate([start[None], rng.random((DRAWS, len(start)))])
     for positions, row in zip(candidates, tree.rows(candidates), strict=True):

@@ -84,7 +84,7 @@ def neglected_branch(tree: Tree, rows: Array, rng: np.random.Generator) -> dict[
     """
     parents = {i for conditions in tree.conditions for condition in conditions for i, _ in condition}
     branches = [
-        (i, (k + 0.5) / tree.axes[i].count)
+        (i, (k + 0.5) / (tree.axes[i].count or 1))
         for i in sorted(parents)
         if tree.axes[i].categorical
         for k in range(tree.axes[i].count or 0)

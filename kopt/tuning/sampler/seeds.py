@@ -1,4 +1,4 @@
-"""One seed per trial: a function of the search's seed and of what it is for, so that a resumed search draws the same."""
+"""One seed per trial, a function of the search's seed and of its use: a resumed search draws the same."""
 
 import zlib
 

@@ -74,7 +74,7 @@ class Tree:
         return conditions[-1][-1][0] if conditions else None
 
     def rows(self, positions: Array) -> Array:
-        """Returns rows for positions that are given for all parameters, active or not: snapped, then NaN if inactive."""
+        """Returns rows for positions that are given for all parameters: snapped, and NaN where inactive."""
         rows = np.empty_like(positions)
         for i, axis in enumerate(self.axes):
             snapped = axis.snapped(positions[:, i])
