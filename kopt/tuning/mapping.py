@@ -93,10 +93,12 @@ class Item:
         """Returns whether the value is one that KerasTuner gives."""
         if isinstance(self.distribution, CategoricalDistribution):
             return value in self.distribution.choices
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not isinstance(value, int | float):
             return False
-        if self.listed is not None:
+        if self.listed is not None:  # KerasTuner makes 1 and 0 of the choices True and False.
             return any(abs(known - value) <= 1e-9 * max(1.0, abs(known)) for known in self.listed)
+        if isinstance(value, bool):
+            return False
         if isinstance(self.distribution, IntDistribution):
             twin = self.distribution
             return twin.low <= value <= twin.high and (value - twin.low) % twin.step == 0
@@ -232,7 +234,8 @@ def _is_active(item: Item, values: Mapping[str, Any], *, assumed: bool = False) 
 
 def _allowed(parent: Item, values: list[Any]) -> list[Any]:
     """Returns Optuna's values of a parent that stand for those that a condition names."""
-    return [parent.internal(value) for value in values if parent.allows(value)]
+    numbers = [float(value) if isinstance(value, bool) and not parent.allows(value) else value for value in values]
+    return [parent.internal(value) for value in numbers if parent.allows(value)]
 
 
 def _described(conditions: list[Any]) -> str:
