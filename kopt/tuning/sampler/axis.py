@@ -57,12 +57,12 @@ class Stepped(Axis):
     """Numbers from `low` in equal steps, each with an equal share of the axis."""
 
     def __init__(self, low: float, high: float, step: float, *, whole: bool) -> None:
-        self.low, self.step, self.whole = low, step, whole
+        self.low, self.high, self.step, self.whole = low, high, step, whole
         self.count = self._n = round((high - low) / step) + 1
 
     def value(self, position: float) -> float:
         number = self.low + self.step * min(int(position * self._n), self._n - 1)
-        return int(number) if self.whole else float(number)
+        return int(number) if self.whole else float(min(number, self.high))
 
     def position(self, value: float) -> float:
         return (min(max(round((value - self.low) / self.step), 0), self._n - 1) + 0.5) / self._n

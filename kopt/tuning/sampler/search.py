@@ -54,7 +54,8 @@ def proposed(
     tried = {key_of(row) for row in rows}
     few = tree.all_rows(ENUMERATED)
     order = np.argsort(values, kind="stable")[:ELITES]
-    best = float(posterior(rows[order])[0].min())
+    # Pending trials included: what one of them is believed to reach is no improvement.
+    best = float(posterior(np.concatenate([rows[order], rows[len(values) :]]))[0].min())
     if few is not None:
         left = np.array([row for row in few if key_of(row) not in tried])
         if not len(left):
