@@ -61,7 +61,9 @@ def _integer(draw, hp, name):
 def _log_integer(draw, hp, name):
     low = draw(st.integers(1, 5))
     sampling = draw(st.sampled_from(["log", "reverse_log"]))
-    hp.Int(name, low, low * draw(st.sampled_from([1, 3, 8, 100])), step=draw(st.sampled_from([None, 2])), sampling=sampling)
+    hp.Int(
+        name, low, low * draw(st.sampled_from([1, 3, 8, 100])), step=draw(st.sampled_from([None, 2])), sampling=sampling
+    )
 
 
 def _real(draw, hp, name):
@@ -72,7 +74,13 @@ def _real(draw, hp, name):
 def _log_real(draw, hp, name):
     low = draw(st.sampled_from([1e-5, 0.3]))
     sampling = draw(st.sampled_from(["log", "reverse_log"]))
-    hp.Float(name, low, low * draw(st.sampled_from([1.0, 10.0, 1e4])), step=draw(st.sampled_from([None, 10])), sampling=sampling)
+    hp.Float(
+        name,
+        low,
+        low * draw(st.sampled_from([1.0, 10.0, 1e4])),
+        step=draw(st.sampled_from([None, 10])),
+        sampling=sampling,
+    )
 
 
 KINDS = [_choice, _boolean, _fixed, _integer, _log_integer, _real, _log_real]

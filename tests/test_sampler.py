@@ -372,7 +372,13 @@ def test_pending_trials_keep_it_from_the_same_place():
 @pytest.mark.filterwarnings("ignore:The value nan is not acceptable")
 @pytest.mark.parametrize(
     "result",
-    [lambda n: 1.0, lambda n: math.nan, lambda n: math.inf, lambda n: 1e300 * (-1) ** n, lambda n: None if n % 2 else n],
+    [
+        lambda n: 1.0,
+        lambda n: math.nan,
+        lambda n: math.inf,
+        lambda n: 1e300 * (-1) ** n,
+        lambda n: None if n % 2 else n,
+    ],
     ids=["constant", "nan", "inf", "huge", "failures"],
 )
 def test_no_result_stops_it(result):
@@ -430,7 +436,9 @@ def test_a_space_may_change_on_the_way():
     study = study_of(0, n_startup_trials=4)
     study.optimize(branin, n_trials=8)
     study.optimize(lambda t: branin(t) + t.suggest_int("later", 1, 5), n_trials=8)
-    study.optimize(lambda t: t.suggest_float("x", 20, 30) + t.suggest_categorical("new", ["a", "b"]).count("a"), n_trials=4)
+    study.optimize(
+        lambda t: t.suggest_float("x", 20, 30) + t.suggest_categorical("new", ["a", "b"]).count("a"), n_trials=4
+    )
     assert all(20 <= trial.params["x"] <= 30 for trial in study.trials[-4:])
 
 

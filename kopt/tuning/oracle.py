@@ -56,7 +56,7 @@ class OptunaOracle(keras_tuner.Oracle):
             "sobol", "halton", "tpe" (multivariate and grouped), "gp" (Optuna's, needs torch), "cmaes" (needs cmaes),
             "nsga2", or an `optuna.samplers.BaseSampler`, of which each trial gets a copy with seeds of its own.
         pruner: None, "asha" or "successive_halving" (from the first epoch on, factor 4), "hyperband", "median",
-            "patience" (3 reports without improvement), "threshold" (NaN, infinite or beyond 1e30), or an instance of
+            "patience" (3 reports worse than the best), "threshold" (NaN, infinite or beyond 1e30), or an instance of
             `optuna.pruners.BasePruner`.
         seed: An integer >= 0; None draws one, which is stored with the project.
         hyperparameters: As for KerasTuner.
