@@ -159,7 +159,7 @@ def test_the_directory_of_another_oracle_is_refused(tmp_path):
     other._set_project_dir(str(tmp_path), "search")
     other.verbose = 0
     searched(other, metrics=number_of)
-    with pytest.raises(ValueError, match="a project of kopt.tuning.OptunaOracle. Received: directory="):
+    with pytest.raises(ValueError, match=r"a project of kopt\.tuning\.OptunaOracle\. Received: directory="):
         oracle_in(tmp_path, 3, declare=discrete)
 
 
@@ -315,7 +315,7 @@ def test_failures_end_the_search_only_if_asked(tmp_path):
     finish(oracle, oracle.create_trial("tuner"), {}, status="FAILED")
     trial = oracle.create_trial("tuner")
     trial.message = "out of memory"
-    with pytest.raises(RuntimeError, match="2 trials failed in a row. The last one said:\nout of memory"):
+    with pytest.raises(RuntimeError, match=r"2 trials failed in a row\. The last one said:\nout of memory"):
         finish(oracle, trial, {}, status="FAILED")
     # The trial is saved and given back all the same, and others that ask are told to stop.
     assert not oracle.ongoing_trials

@@ -443,7 +443,7 @@ def test_a_space_may_change_on_the_way():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="`seed` must be an integer >= 0. Received: seed=-1"):
+    with pytest.raises(ValueError, match=r"`seed` must be an integer >= 0\. Received: seed=-1"):
         ConditionalGPSampler(-1)
     with pytest.raises(ValueError, match="`n_startup_trials` must be an integer >= 1"):
         ConditionalGPSampler(0, 0)

@@ -31,7 +31,9 @@ from kopt.tuning.sampler.tree import Tree
 Array = np.ndarray
 Backward = Callable[[Array, Array], None]
 ROOT_5 = 5**0.5
-APART = 0.5
+# Squared distances from an inactive parameter. Any two categories are 1 apart, as are the corners of a simplex: they
+# lie on a sphere of a radius whose square is below 1 / 2, so that a point at this distance from all of them exists.
+TO_CATEGORY, TO_MIDDLE = 0.5, 0.25
 
 
 @dataclass
@@ -87,12 +89,22 @@ class TreeKernel:
         Returns:
             Shape (d, ...). Between two categories it is 0 or 1.
         """
-        missing, other = np.isnan(first), np.isnan(second)
-        squared = (np.where(missing, 0.5, first) - np.where(other, 0.5, second)) ** 2
-        differ = missing != other
-        squared = np.where(self.categorical, np.where(differ, 0.5, (squared > 0).astype(float)), squared)
-        squared = squared + APART**2 * (differ & ~self.categorical)
-        return np.ascontiguousarray(np.moveaxis(squared, -1, 0))
+        found = np.empty((len(self.categorical), *np.broadcast_shapes(first.shape[:-1], second.shape[:-1])))
+        for i, categorical in enumerate(self.categorical):
+            one, other = first[..., i], second[..., i]
+            missing, absent = np.isnan(one), np.isnan(other)
+            apart = np.where(missing, 0.5, one) - np.where(absent, 0.5, other)
+            if categorical:
+                np.not_equal(apart, 0.0, out=found[i], casting="unsafe")
+            else:
+                np.multiply(apart, apart, out=found[i])
+            if missing.any() or absent.any():
+                differ = missing != absent
+                if categorical:
+                    found[i][differ] = TO_CATEGORY
+                else:
+                    found[i] += TO_MIDDLE * differ
+        return found
 
     def __call__(self, theta: Array, distances: Array) -> tuple[Array, Callable[[Array], Array]]:
         """Returns the kernel for `distances`, and a function from its derivatives to those of the hyperparameters.
