@@ -2,12 +2,10 @@
 
 import copy
 import logging
-import math
 import operator
 import os
-import random
+import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import keras_tuner
@@ -15,22 +13,20 @@ import numpy as np
 from keras_tuner.engine.trial import Trial
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.trial import TrialState
 
 from kopt._core import checks
-from kopt.tuning.algorithms import MakeSampler, pruner_of, sampler_maker
 from kopt.tuning.alone import alone
-from kopt.tuning.earlier import earlier_results, finished_trials
+from kopt.tuning.leases import Leases
 from kopt.tuning.mapping import SpaceMap, active_values
-from kopt.tuning.study_log import Record, StudyLog, placeholder, read, record_of, trial_of
+from kopt.tuning.recorded import STATE, RecordedOracle
 
 REPORT = "__report__"
-STATE = "kopt"
 COLLISIONS = 20
+PAUSE = 0.2  # Seconds; KerasTuner's workers ask again at once.
 logger = logging.getLogger(__name__)
 
 
-class OptunaOracle(keras_tuner.Oracle):
+class OptunaOracle(RecordedOracle):
     """Proposes trials by kopt's conditional Gaussian process or by one of Optuna's samplers, and stops bad ones early.
 
     It takes the place of KerasTuner's own oracles in any of its tuners, also in chief and worker processes. Conditional
@@ -65,6 +61,9 @@ class OptunaOracle(keras_tuner.Oracle):
         max_retries_per_trial: As for KerasTuner, >= 0.
         max_consecutive_failed_trials: How many trials may fail in a row before the search ends with a RuntimeError;
             None for any number. (In KerasTuner it is 3.)
+        worker_timeout: With several workers: seconds without an answer, a report or an end of a trial after which a
+            worker counts as dead. Its trial is run once more by another one, and the chief does not wait for it.
+            Longer than an epoch where each epoch is reported, longer than a trial otherwise; None for never.
 
     Raises:
         ValueError: An argument is out of its range, or a sampler or pruner cannot do with several objectives.
@@ -96,6 +95,7 @@ class OptunaOracle(keras_tuner.Oracle):
         tune_new_entries: bool = True,
         max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int | None = None,
+        worker_timeout: float | None = None,
     ) -> None:
         checks.count("max_trials", max_trials)
         checks.optional(checks.count, "seed", seed, least=0)
@@ -104,6 +104,9 @@ class OptunaOracle(keras_tuner.Oracle):
             checks.count, "max_consecutive_failed_trials", max_consecutive_failed_trials
         )
         super().__init__(
+            sampler,
+            pruner,
+            seed,
             objective=list(objective) if isinstance(objective, tuple) else objective,
             max_trials=max_trials,
             hyperparameters=hyperparameters,
@@ -113,22 +116,12 @@ class OptunaOracle(keras_tuner.Oracle):
             max_consecutive_failed_trials=-1,
             max_retries_per_trial=max_retries_per_trial,
         )
-        self.seed = random.SystemRandom().randrange(2**32) if seed is None else seed
-        several = getattr(self.objective, "objectives", None)
-        self.objectives: list[Any] = several or [self.objective]
-        self.sampler = sampler
-        self._make: MakeSampler = sampler_maker(sampler, self.seed, len(self.objectives))
-        self._pruner = pruner_of(pruner, len(self.objectives))
-        self.trials: dict[str, Trial] = {}
-        self._log: StudyLog | None = None
-        self._numbers: dict[str, int] = {}
-        self._pruned: set[str] = set()
         self._queue: list[dict[str, Any]] = []
         self._queued_ever: list[dict[str, Any]] = []
-        self._sources: list[tuple[dict[str, Any], list[float]]] = []
-        self._earlier: list[Record] = []
-        self._attributes: dict[str, Any] = {}
         self._ended = False
+        self._leases = Leases(checks.optional(checks.positive, "worker_timeout", worker_timeout))
+        self._given_away: set[str] = set()
+        self._asking = ""
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
         """Has a configuration tried before all others; what was enqueued before is not enqueued again.
@@ -146,31 +139,6 @@ class OptunaOracle(keras_tuner.Oracle):
         if wanted not in self._queued_ever:
             self._queue.append(wanted)
             self._queued_ever.append(wanted)
-
-    def add_trials(self, source: "str | os.PathLike[str] | keras_tuner.Oracle") -> int:
-        """Has the search begin with what another one found. They do not count as trials of this one.
-
-        A trial whose values are not legal in this search's space is left out, with a message in the log.
-
-        Args:
-            source: A KerasTuner project directory (which contains `trial_*`), or an oracle, of any class.
-
-        Returns:
-            How many completed trials have the objective. 0 if this search has begun.
-
-        Raises:
-            ValueError: There is no trial there, or none has the objective.
-        """
-        if self.trials:
-            logger.info("This search has begun: earlier trials are not added.")
-            return 0
-        found = finished_trials(source, [objective.name for objective in self.objectives])
-        self._sources.extend(found)
-        return len(found)
-
-    def is_pruned(self, trial_id: str) -> bool:
-        """Returns whether the trial was told to stop early."""
-        return trial_id in self._pruned
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the values of a new trial; the status is "STOPPED" if there is none to be had."""
@@ -191,7 +159,7 @@ class OptunaOracle(keras_tuner.Oracle):
                 log.write(number, self._get_trial_dir(trial_id))
                 return {"status": "RUNNING", "values": values}
             log.repeat(number)
-        return {"status": "STOPPED", "values": None}
+        return {"status": "IDLE" if self._waits() else "STOPPED", "values": None}
 
     def _record_values(self, trial: Trial) -> None:
         """Remembers what was tried, as KerasTuner does, whose own method forgets or replaces by lot the value of a name
@@ -220,46 +188,75 @@ class OptunaOracle(keras_tuner.Oracle):
         return rows is not None and all(self._duplicate(space.walk(_at(space, row))) for row in rows)
 
     def create_trial(self, tuner_id: str) -> Trial:
-        return alone(self, lambda: self._create(tuner_id))
+        trial = alone(self, lambda: self._create(tuner_id))
+        if trial.status == "IDLE":
+            time.sleep(PAUSE)
+        return trial
 
     def _create(self, tuner_id: str) -> Trial:
+        self._asking = tuner_id
+        self._leases.hear(tuner_id)
+        self._give_away()
         waiting = set(self._retry_queue)
         if self._ended:
             self.tuner_ids.discard(tuner_id)
             return Trial(self.hyperparameters.copy(), trial_id="", status="STOPPED")
+        if (
+            len(self.trials) >= self.max_trials
+            and not waiting
+            and tuner_id not in self.ongoing_trials
+            and self._waits()
+        ):
+            return Trial(self.hyperparameters.copy(), trial_id="", status="IDLE")
         trial = super().create_trial(tuner_id)
         if trial.trial_id in waiting:
             self._pruned.discard(trial.trial_id)
             self._study(SpaceMap(self.hyperparameters)).restart(self._numbers[trial.trial_id])
         return trial
 
+    def _waits(self) -> bool:
+        """Returns whether the worker that asks should ask again, as another one may die and leave its trial."""
+        waits = self._leases.may_come_back(self.tuner_ids, self.ongoing_trials, self._asking)
+        if waits:
+            self._leases.waiting.add(self._asking)
+        return waits
+
+    def _give_away(self) -> None:
+        """Has the trials of workers that are not heard of run again, once; a second time, they have failed."""
+        for tuner_id in self._leases.silent(self.tuner_ids):
+            self.tuner_ids.discard(tuner_id)
+            trial = self.ongoing_trials.pop(tuner_id, None)
+            if trial is None:
+                continue
+            logger.warning("Worker %s is not heard of; its trial %s is given away.", tuner_id, trial.trial_id)
+            if trial.trial_id in self._given_away:
+                trial.status, trial.message = "FAILED", "Two workers that ran this trial were not heard of again."
+                self._end(trial)
+            else:
+                self._given_away.add(trial.trial_id)
+                self._retry_queue.append(trial.trial_id)
+
     def update_trial(self, trial_id: str, metrics: Mapping[str, Any], step: int = 0) -> Trial:
+        return alone(self, lambda: self._update(trial_id, metrics, step))
+
+    def _update(self, trial_id: str, metrics: Mapping[str, Any], step: int) -> Trial:
+        for tuner_id, trial in self.ongoing_trials.items():
+            if trial.trial_id == trial_id:
+                self._leases.hear(tuner_id)
+        if trial_id in self.end_order:
+            return self.trials[trial_id]  # Of a worker whose trial was given away meanwhile.
         if REPORT in metrics:
-            return alone(self, lambda: self._report(trial_id, float(metrics[REPORT]), int(step)))
-        return alone(self, lambda: super(OptunaOracle, self).update_trial(trial_id, metrics, step=step))
+            return self._report(trial_id, float(metrics[REPORT]), int(step))
+        return super().update_trial(trial_id, metrics, step=step)
 
     def _report(self, trial_id: str, value: float, step: int) -> Trial:
         answer = copy.copy(self.trials[trial_id])
-        if len(self.objectives) == 1 and trial_id not in self.end_order:
+        if len(self.objectives) == 1:
             log = self._study(SpaceMap(self.hyperparameters))
             if log.report(self._numbers[trial_id], value, step):
                 self._pruned.add(trial_id)
                 answer.status = "STOPPED"
         return answer
-
-    def score_trial(self, trial: Trial) -> None:
-        if len(self.objectives) == 1:
-            super().score_trial(trial)
-        else:
-            signed = zip(self.objectives, self._values(trial), strict=True)
-            trial.score = sum(value if objective.direction == "min" else -value for objective, value in signed)
-            trial.best_step = trial.metrics.get_best_step(self.objectives[0].name)
-        if not math.isfinite(trial.score):
-            trial.message = f"The objective is not finite. Received: {self.objective.name}={trial.score}."
-            trial.score = math.nan  # Which is what makes KerasTuner fail the trial.
-
-    def _values(self, trial: Trial) -> list[float]:
-        return [float(trial.metrics.get_best_value(objective.name)) for objective in self.objectives]
 
     def end_trial(self, trial: Trial) -> None:
         alone(self, lambda: self._end(trial))
@@ -274,20 +271,6 @@ class OptunaOracle(keras_tuner.Oracle):
             self._tell(ended, self._study(SpaceMap(self.hyperparameters)))
             self._stop_after_failures()
 
-    def _tell(self, trial: Trial, log: StudyLog) -> None:
-        """Tells the study how a trial ended, and writes it down."""
-        number = self._numbers[trial.trial_id]
-        space = SpaceMap(self.hyperparameters)
-        log.study.sampler = self._make(number, space.tree())
-        if trial.status != "COMPLETED":
-            self._pruned.discard(trial.trial_id)
-            log.tell(number, TrialState.FAIL)
-        elif trial.trial_id in self._pruned:
-            log.tell(number, TrialState.PRUNED)
-        else:
-            log.tell(number, TrialState.COMPLETE, self._values(trial))
-        log.write(number, self._get_trial_dir(trial.trial_id))
-
     def _stop_after_failures(self) -> None:
         last = self.end_order[-self.most_failures :] if self.most_failures else []
         if not last or len(last) < self.most_failures or any(self.trials[i].status != "FAILED" for i in last):
@@ -301,80 +284,15 @@ class OptunaOracle(keras_tuner.Oracle):
             return
         raise RuntimeError(text)
 
-    def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
-        sign = -1.0 if self.objective.direction == "max" else 1.0
-        complete = [trial for trial in self.trials.values() if trial.status == "COMPLETED"]
-        others = [trial for trial in self.trials.values() if trial.status != "COMPLETED"]
-        ranked = sorted(complete, key=lambda trial: (self.is_pruned(trial.trial_id), sign * trial.score))
-        return [*ranked, *others][:num_trials]
-
-    def pareto_trials(self) -> list[Trial]:
-        """Returns the completed trials that no other one beats in one objective and equals in the rest."""
-        names = {number: trial_id for trial_id, number in self._numbers.items()}
-        best = self._study(SpaceMap(self.hyperparameters)).study.best_trials
-        return [self.trials[names[trial.number]] for trial in best if trial.number in names]
-
     def get_state(self) -> dict[str, Any]:
-        log = self._log
         state = super().get_state()
-        state[STATE] = {
-            "numbers": self._numbers,
-            "pruned": sorted(self._pruned),
-            "queue": self._queue,
-            "queued_ever": self._queued_ever,
-            "earlier": self._earlier,
-            "attributes": log.attributes if log else self._attributes,
-            "length": len(log.trials) if log else len(self._earlier),
-            "ended": self._ended,
-        }
+        state[STATE] |= {"queue": self._queue, "queued_ever": self._queued_ever, "ended": self._ended}
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        if STATE not in state:
-            advice = "It was written by another oracle: choose another directory, or overwrite it."
-            raise checks.fail(
-                "directory", "that of a project of kopt.tuning.OptunaOracle", str(self._directory), advice
-            )
         super().set_state(state)
         own = state[STATE]
-        self._numbers, self._pruned = own["numbers"], set(own["pruned"])
-        self._queue, self._queued_ever, self._earlier = own["queue"], own["queued_ever"], own["earlier"]
-        self._attributes, self._length, self._ended = own["attributes"], own["length"], own["ended"]
-        self._sources = []
-        self._make = sampler_maker(self.sampler, self.seed, len(self.objectives))
-
-    def reload(self) -> None:
-        super().reload()
-        # Killed between the two files that KerasTuner writes, a trial would be neither running nor waiting.
-        known = {*self._retry_queue, *self.end_order}
-        self._retry_queue.extend(i for i, t in self.trials.items() if t.status == "RUNNING" and i not in known)
-        self.trials = dict(sorted(self.trials.items()))
-        self._log = None
-        if self.trials or self._earlier:
-            self._log = self._read()
-
-    def _read(self) -> StudyLog:
-        """Returns the study as the project's files have it."""
-        records = {record["number"]: record for record in self._earlier}
-        for trial_id in self.trials:
-            record = read(Path(self._project_dir) / f"trial_{trial_id}")
-            if record is not None:
-                records[record["number"]] = record
-                self._numbers[trial_id] = record["number"]
-        length = max([self._length, *(number + 1 for number in records)])
-        trials = [trial_of(records[n]) if n in records else placeholder(n) for n in range(length)]
-        log = StudyLog([o.direction for o in self.objectives], self._pruner, trials, self._attributes)
-        for trial_id in self.end_order:
-            if not log.trials[self._numbers[trial_id]].state.is_finished():
-                self._tell(self.trials[trial_id], log)
-        return log
-
-    def _study(self, space: SpaceMap) -> StudyLog:
-        if self._log is None:
-            earlier = earlier_results(self._sources, space)
-            self._log = StudyLog([o.direction for o in self.objectives], self._pruner, earlier)
-            self._earlier = [record_of(trial) for trial in self._log.trials]
-        return self._log
+        self._queue, self._queued_ever, self._ended = own["queue"], own["queued_ever"], own["ended"]
 
 
 def _from(point: Mapping[str, Any]) -> Any:
