@@ -1,9 +1,11 @@
 """The oracle in KerasTuner's place: resumable, seeded, pruning, never stuck."""
 
+import copy
 import importlib.util
 import json
 import math
 import threading
+import time
 
 import keras
 import keras_tuner
@@ -362,6 +364,45 @@ def test_a_trial_that_ended_stays_as_it_is(tmp_path):
     assert oracle.end_order == [trial.trial_id]
 
 
+@once
+def test_a_dead_workers_trial_is_run_by_another_one_and_nobody_waits_for_it(tmp_path):
+    oracle = oracle_in(tmp_path, 2, worker_timeout=0.5)
+    # A worker in another process has a copy of its trial.
+    dead, alive = copy.copy(oracle.create_trial("dead")), oracle.create_trial("alive")
+    finish(oracle, alive, {"loss": 1.0})
+    # Nothing is left to begin, but the other worker may die: this one is to ask again.
+    assert oracle.create_trial("alive").status == "IDLE"
+    for _ in range(4):  # Whoever reports lives.
+        oracle.update_trial(dead.trial_id, {"__report__": 1.0}, step=0)
+        assert oracle.create_trial("alive").status == "IDLE"
+    time.sleep(0.6)
+    taken = oracle.create_trial("alive")
+    assert (taken.trial_id, taken.hyperparameters.values) == (dead.trial_id, dead.hyperparameters.values)
+    finish(oracle, taken, {"loss": 2.0})
+    # It was only slow: what it says now changes nothing.
+    oracle.update_trial(dead.trial_id, {"loss": 9.0})
+    dead.status = "FAILED"
+    oracle.end_trial(dead)
+    assert (oracle.get_trial(dead.trial_id).score, oracle.get_trial(dead.trial_id).status) == (2.0, "COMPLETED")
+    assert oracle.get_trial(dead.trial_id).metrics.get_last_value("loss") == 2.0
+    assert oracle.create_trial("alive").status == "STOPPED"
+    # What KerasTuner's chief waits for.
+    assert not oracle.ongoing_trials
+    assert not oracle.tuner_ids
+
+
+@once
+def test_a_trial_that_kills_two_workers_has_failed(tmp_path):
+    oracle = oracle_in(tmp_path, 1, worker_timeout=0.1)
+    oracle.create_trial("first")
+    time.sleep(0.2)
+    assert oracle.create_trial("second").trial_id == "0"
+    time.sleep(0.2)
+    assert oracle.create_trial("third").status == "STOPPED"
+    assert oracle.get_trial("0").status == "FAILED"
+    assert "not heard of" in oracle.get_trial("0").message
+
+
 # Several objectives, and bad input.
 
 
@@ -402,6 +443,7 @@ def test_bad_input(monkeypatch):
         ({"pruner": 3}, "`pruner` must be a name or an instance of optuna"),
         ({"objective": ["loss", "val_loss"], "pruner": "asha"}, "`pruner` must be None with several objectives"),
         ({"objective": ["loss", "val_loss"], "sampler": "gp"}, "with several objectives"),
+        ({"worker_timeout": 0}, "`worker_timeout` must be a finite number > 0"),
         ({"max_consecutive_failed_trials": 0}, "`max_consecutive_failed_trials` must be"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -188,6 +188,7 @@ class OptunaOracle(RecordedOracle):
         return rows is not None and all(self._duplicate(space.walk(_at(space, row))) for row in rows)
 
     def create_trial(self, tuner_id: str) -> Trial:
+        """Returns the next trial of a worker; as in KerasTuner, the status says whether it is to run, wait or stop."""
         trial = alone(self, lambda: self._create(tuner_id))
         if trial.status == "IDLE":
             time.sleep(PAUSE)
@@ -237,6 +238,7 @@ class OptunaOracle(RecordedOracle):
                 self._retry_queue.append(trial.trial_id)
 
     def update_trial(self, trial_id: str, metrics: Mapping[str, Any], step: int = 0) -> Trial:
+        """Takes a trial's metrics, or under the name `__report__` the objective of an epoch: then it may say "STOPPED"."""
         return alone(self, lambda: self._update(trial_id, metrics, step))
 
     def _update(self, trial_id: str, metrics: Mapping[str, Any], step: int) -> Trial:
@@ -259,6 +261,7 @@ class OptunaOracle(RecordedOracle):
         return answer
 
     def end_trial(self, trial: Trial) -> None:
+        """Ends a trial, or has it run again if it is "INVALID" and may be retried."""
         alone(self, lambda: self._end(trial))
 
     def _end(self, trial: Trial) -> None:
