@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import keras_tuner
 import optuna
-from search_problems import Problem, Row, Values
+from search_space import Problem, Row, Values
 
 SPACING = 100003  # KerasTuner's random search with a seed and with the next one share most of their trials.
 
@@ -17,7 +17,7 @@ class Method(Protocol):
     """A search that can be asked for several trials before it is told of one."""
 
     def ask(self) -> tuple[Any, Values]:
-        """Returns a handle and the values of the active parameters."""
+        """Returns a handle and the values of the active parameters; None if it wants to be told something first."""
 
     def tell(self, handle: Any, value: float) -> None:
         """Tells the result."""
@@ -72,6 +72,8 @@ class KerasTunerSearch:
 
     def ask(self) -> tuple[Any, Values]:
         trial = self.oracle.create_trial(f"tuner{next(self.counter)}")
+        if trial.status == "IDLE":
+            return None, {}
         return trial, {name: v for name, v in trial.hyperparameters.values.items() if not name.startswith("tuner/")}
 
     def tell(self, handle: Any, value: float) -> None:
@@ -199,6 +201,6 @@ METHODS: dict[str, Callable[[Problem, int], Method]] = {
     "kt_random": _tuner("RandomSearchOracle", max_trials=10**6),
     "kt_bayesian": _tuner("BayesianOptimizationOracle", max_trials=10**6),
     # A black box has no epochs: its brackets choose whom to repeat, and a repetition is a trial like any other.
-    "kt_hyperband": _tuner("HyperbandOracle", max_epochs=27),
+    "kt_hyperband": _tuner("HyperbandOracle", max_epochs=27, hyperband_iterations=10),
     "hyperopt_tpe": HyperoptSearch,
 }

@@ -39,7 +39,7 @@ def searched(problem_name: str, method: str, seed: int, trials: int, pending: in
         start = time.process_time()
         asked = [search.ask() for _ in range(min(pending, trials - n) - len(running))]
         cpu += time.process_time() - start
-        running.extend((handle, problem.truth(values)) for handle, values in asked)
+        running.extend((handle, problem.truth(values)) for handle, values in asked if handle is not None)
         handle, truth = running.popleft()
         seen = truth + noise[n]
         best = min(best, (seen, truth))

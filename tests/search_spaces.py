@@ -86,6 +86,19 @@ def _log_real(draw, hp, name):
 KINDS = [_choice, _boolean, _fixed, _integer, _log_integer, _real, _log_real]
 
 
+def branches(trial):
+    """Three branches with parameters of their own; the best one is the least likely to look good early."""
+    kind = trial.suggest_categorical("kind", ["a", "b", "c"])
+    if kind == "a":
+        return 1 + abs(trial.suggest_float("u", 0, 1) - 0.5)
+    if kind == "b":
+        rate = trial.suggest_float("rate", 1e-5, 1, log=True)
+        return 0.5 + abs(math.log10(rate) + 3)
+    depth = trial.suggest_int("depth", 1, 4)
+    width = trial.suggest_int("width", 8, 512, log=True) if depth > 2 else 8
+    return 0.2 * (4 - depth) + 0.3 * abs(math.log2(width) - 7)
+
+
 def small_space(hp):
     """Declares a conditional space with one name under two conditions."""
     hp.Choice("optimizer", ["sgd", "adam"])

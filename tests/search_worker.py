@@ -17,9 +17,10 @@ class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
         self.hypermodel.build(hp)
         if "--die" in sys.argv:
             os._exit(1)
+        # So that each worker gets some before the search is over: KerasTuner's chief waits for those only that it knows.
+        time.sleep(3 if "--fail" in sys.argv else 1)
         if "--fail" in sys.argv:
             raise ArithmeticError("diverged")
-        time.sleep(1)  # So that each worker gets some before the search is over.
         loss = (hp.get("x") - 0.3) ** 2 + hp.values.get("y", 0.5)
         for epoch in range(9):
             answer = self.oracle.update_trial(trial.trial_id, {"__report__": loss + 1 / (epoch + 1)}, step=epoch)

@@ -238,7 +238,7 @@ class OptunaOracle(RecordedOracle):
                 self._retry_queue.append(trial.trial_id)
 
     def update_trial(self, trial_id: str, metrics: Mapping[str, Any], step: int = 0) -> Trial:
-        """Takes a trial's metrics, or under the name `__report__` the objective of an epoch: then it may say "STOPPED"."""
+        """Takes a trial's metrics; or, as `__report__`, the objective of an epoch, and may answer "STOPPED"."""
         return alone(self, lambda: self._update(trial_id, metrics, step))
 
     def _update(self, trial_id: str, metrics: Mapping[str, Any], step: int) -> Trial:
