@@ -17,7 +17,7 @@ class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
         self.hypermodel.build(hp)
         if "--die" in sys.argv:
             os._exit(1)
-        # So that each worker gets some before the search is over: KerasTuner's chief waits for those only that it knows.
+        # So that each worker gets some before the search is over: the chief waits for those only that it knows.
         time.sleep(3 if "--fail" in sys.argv else 1)
         if "--fail" in sys.argv:
             raise ArithmeticError("diverged")

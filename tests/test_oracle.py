@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 
 import keras
 import keras_tuner
@@ -181,6 +182,23 @@ def test_a_small_space_is_tried_once_each_and_ends(name, tmp_path):
 
 
 @once
+def test_a_sobol_sequence_fills_each_parameter_evenly(tmp_path):
+    def declare(hp):
+        hp.Choice("kind", ["a", "b"])
+        hp.Float("u", 0, 1)
+        with hp.conditional_scope("kind", ["a"]):
+            hp.Float("v", 1e-4, 1, sampling="log")
+
+    loss = {"loss": 0.0}
+    values = searched(oracle_in(tmp_path, 16, sampler="sobol", declare=declare), metrics=lambda values: loss)
+    assert sorted(int(16 * v["u"]) for v in values) == list(range(16))
+    assert sum(v["kind"] == "a" for v in values) == 8
+    inner = [int(4 * (1 + math.log10(v["v"]) / 4)) for v in values if "v" in v]
+    assert len(inner) == 8
+    assert set(inner) == {0, 1, 2, 3}
+
+
+@once
 def test_enqueued_trials_come_first_and_once(tmp_path):
     good = {"optimizer": "adam", "rate": 0.01, "batch": 32, "units": 24, "dropout": 0.1, "layers": 3}
     oracle = oracle_in(tmp_path, 6)
@@ -257,6 +275,16 @@ def test_several_objectives_give_a_pareto_set(name, tmp_path):
     assert resumed.get_best_trials()[0].hyperparameters["x"] == min(
         (v["x"] for v in whole), key=lambda x: abs(x - 0.45)
     )
+
+
+@once
+def test_what_it_uses_of_keras_tuner_beyond_the_documented_is_there(tmp_path):
+    """A version without one of these would need other code here."""
+    oracle = keras_tuner.oracles.RandomSearchOracle(objective=LOSS, max_trials=3)
+    oracle._set_project_dir(str(tmp_path), "search")
+    state = ["_directory", "_project_dir", "_id_to_hash", "_retry_queue", "_tried_so_far"]
+    methods = ["_compute_values_hash", "_duplicate", "_get_trial_dir", "_record_values"]
+    assert not [name for name in (*state, *methods) if not hasattr(oracle, name)]
 
 
 @once

@@ -167,9 +167,11 @@ class ConditionalGPSampler(BaseSampler):
         used = _used(values, self.seed)
         rows, targets = rows[used], squashed(values[used])
         key = rows.tobytes() + targets.tobytes()
-        if key not in self._fitted:
-            self._fitted = {key: most_probable(kernel, rows, targets, ITERATIONS)}
-        return self._fitted[key]
+        known = self._fitted.get(key)
+        if known is None:
+            known = most_probable(kernel, rows, targets, ITERATIONS)
+            self._fitted = {key: known}
+        return known
 
 
 def _tree_of(space: Mapping[str, Any] | Tree | None) -> Tree | None:
