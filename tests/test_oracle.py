@@ -128,14 +128,15 @@ def test_trials_that_run_at_once_survive_an_interruption(tmp_path):
             trial = running.pop(0)
             finish(oracle, trial, {"loss": loss_of(trial.hyperparameters.values)})
             running.append(oracle.create_trial(f"tuner{i % 3}"))
-    for trial in list(oracles[0].ongoing_trials.values()):
+    for trial in sorted(oracles[0].ongoing_trials.values(), key=lambda t: t.trial_id):
         finish(oracles[0], trial, {"loss": loss_of(trial.hyperparameters.values)})
     resumed = oracle_in(tmp_path / "parts", 20)
     again = [resumed.create_trial(f"tuner{i}") for i in range(3)]
     assert {trial.trial_id for trial in again} == {t.trial_id for t in oracles[1].ongoing_trials.values()}
     for trial in sorted(again, key=lambda t: t.trial_id):
         finish(resumed, trial, {"loss": loss_of(trial.hyperparameters.values)})
-    assert resumed.create_trial("tuner0").hyperparameters.values
+    following = [oracle.create_trial("tuner0").hyperparameters.values for oracle in (oracles[0], resumed)]
+    assert following[0] == following[1]
     assert len(resumed.trials) == 13
 
 

@@ -5,14 +5,30 @@ import math
 import numpy as np
 import optuna
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
-from search_spaces import branches, once
+from search_spaces import branches, hyperparameters, once
 
 from kopt.tuning import ConditionalGPSampler
+from kopt.tuning.mapping import SpaceMap
 from kopt.tuning.sampler.sampler import _results
 
 pytestmark = once
+RESULTS = [
+    0.0,
+    1.0,
+    -3.5,
+    1e-9,
+    1e308,
+    -1e308,
+    math.inf,
+    -math.inf,
+    TrialState.FAIL,
+    TrialState.PRUNED,
+    TrialState.RUNNING,
+]
 
 
 @pytest.fixture(autouse=True)
@@ -169,6 +185,26 @@ def test_no_result_stops_it(result):
         value = result(n)
         study.tell(trial, value, state=TrialState.FAIL if value is None else None)
     assert len(study.trials) == 12
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(hyperparameters(), st.lists(st.sampled_from(RESULTS), min_size=14, max_size=14))
+def test_no_space_and_no_history_stop_it(hp, results):
+    space = SpaceMap(hp)
+    for known in (None, space.tree()):
+        study = study_of(0, n_startup_trials=3, space=known)
+        waiting = []
+        for result in results:
+            trial = study.ask()
+            space.walk(lambda item, trial=trial: item.suggest(trial))
+            if isinstance(result, float):
+                study.tell(trial, result)
+            elif result is TrialState.RUNNING:
+                waiting.append(trial)
+            else:
+                trial.report(0.5, 0)
+                study.tell(trial, state=result)
+        assert all(set(trial.params) == set(trial.distributions) for trial in study.trials)
 
 
 def test_failed_trials_count_as_bad_ones():

@@ -11,6 +11,7 @@ from kopt.tuning.sampler.kernel import TreeKernel
 Array = np.ndarray
 JITTERS = (0.0, 1e-6, 1e-4, 1e-2)
 NEVER = 1e25
+LARGEST = 1e100  # Its square is finite, also in units of 1e-12.
 SPREADS = 4.0  # How many standard deviations of the prior a hyperparameter may be away from its mean.
 
 
@@ -19,6 +20,7 @@ def squashed(values: Array) -> Array:
 
     A diverged run says that a point is bad, and no more: what is above the median is drawn together by a logarithm.
     """
+    values = np.clip(values, -LARGEST, LARGEST)
     median = np.median(values)
     unit = median - np.quantile(values, 0.15)
     if unit <= 1e-12 * max(1.0, abs(median)):
