@@ -42,7 +42,7 @@ class RecordedOracle(keras_tuner.Oracle):
         self.seed = random.SystemRandom().randrange(2**32) if seed is None else seed
         several = getattr(self.objective, "objectives", None)
         self.objectives: list[Any] = several or [self.objective]
-        self.sampler = sampler
+        self.sampler, self.pruner = sampler, pruner
         self._make = sampler_maker(sampler, self.seed, len(self.objectives))
         self._pruner = pruner_of(pruner, len(self.objectives))
         self.trials: dict[str, Trial] = {}

@@ -30,7 +30,6 @@ from kopt.tuning.sampler.tree import Tree
 
 Array = np.ndarray
 Backward = Callable[[Array, Array], None]
-ROOT_5 = 5**0.5
 # Squared distances from an inactive parameter. Any two categories are 1 apart, as are the corners of a simplex: they
 # lie on a sphere of a radius whose square is below 1 / 2, so that a point at this distance from all of them exists.
 TO_CATEGORY, TO_MIDDLE = 0.5, 0.25
@@ -116,8 +115,10 @@ class TreeKernel:
         dimensions = len(distances)
         weights, interactions = np.exp(theta[:dimensions]), np.exp(theta[dimensions:])
         parts = [_forward(node, weights, distances) for node in self.groups]
-        factors = [(1 + a * m) / (1 + a) for (m, _), a in zip(parts, interactions, strict=True)]
-        kernel = np.prod(factors, axis=0) if factors else np.ones(distances.shape[1:])
+        factors = [1 / (1 + a) + a / (1 + a) * m for (m, _), a in zip(parts, interactions, strict=True)]
+        kernel = np.ones(distances.shape[1:])
+        for factor in factors:
+            kernel *= factor
 
         def backward(gradient: Array) -> Array:
             found = np.zeros(self.size)
@@ -130,18 +131,19 @@ class TreeKernel:
         return kernel, backward
 
 
-def _matern(squared: Array) -> tuple[Array, Array]:
-    """Returns the Matern-5/2 kernel of squared distances, and its derivative with respect to them."""
-    r = ROOT_5 * np.sqrt(squared)
+def _matern(squared: Array) -> tuple[Array, Callable[[], Array]]:
+    """Returns the Matern-5/2 kernel of squared distances, and a function for its derivative with respect to them."""
+    r = np.sqrt(5 * squared)
     decay = np.exp(-r)
-    return (1 + r + r * r / 3) * decay, (-5 / 6) * (1 + r) * decay
+    return (1 + r * (1 + r / 3)) * decay, lambda: (-5 / 6) * (1 + r) * decay
 
 
 def _forward(node: Node, weights: Array, distances: Array) -> tuple[Array, Backward]:
-    squared = np.tensordot(weights[node.leaves] ** 2, distances[node.leaves], axes=1) if node.leaves else None
-    matern, slope = (1.0, 0.0) if squared is None else _matern(squared)
+    matern, slope = np.ones(()), None
+    if node.leaves:
+        matern, slope = _matern(sum(weights[leaf] ** 2 * distances[leaf] for leaf in node.leaves))
     below = [_forward(child, weights, distances) for child in node.nodes]
-    inner = np.asarray(matern)
+    inner = matern
     for k, _ in below:
         inner = inner * k
     rho = float(np.exp(-weights[node.own])) if node.branching else 0.0
@@ -153,12 +155,12 @@ def _forward(node: Node, weights: Array, distances: Array) -> tuple[Array, Backw
             found[node.own] += -weights[node.own] * rho * np.sum(gradient * (1 - same * inner))
         into = gradient * (1 - rho) * same
         for j, (_, through) in enumerate(below):
-            others = np.asarray(matern)
+            others = matern
             for other, (k, _) in enumerate(below):
                 others = others if other == j else others * k
             through(into * others, found)
-        if node.leaves:
-            into = into * slope
+        if slope is not None:
+            into = into * slope()
             for k, _ in below:
                 into = into * k
             for leaf in node.leaves:
