@@ -13,7 +13,8 @@ from search_spaces import LOSS, finish, loss_of, once, oracle_in, searched
 
 from kopt.tuning import OptunaOracle
 
-SAMPLERS = ["auto", "random", "grid", "sobol", "halton", "tpe", "gp", "cmaes", "nsga2", "instance"]
+NAMED = ["auto", "random", "grid", "sobol", "halton", "tpe", "cmaes", "nsga2", "instance"]
+SAMPLERS = [*NAMED, pytest.param("gp", marks=pytest.mark.slow)]
 # KerasTuner's lock asks threads for their names in the old way, at each call.
 pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName):DeprecationWarning")
 HAS_TORCH = importlib.util.find_spec("torch") is not None

@@ -143,7 +143,7 @@ class OptunaOracle(RecordedOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the values of a new trial; the status is "STOPPED" if there is none to be had."""
         space = SpaceMap(self.hyperparameters)
-        log = self._study(space)
+        log = self._study()
         for _ in range(COLLISIONS):
             number = len(log.trials)
             log.study.sampler = self._make(number, space.tree())
@@ -212,7 +212,7 @@ class OptunaOracle(RecordedOracle):
         trial = super().create_trial(tuner_id)
         if trial.trial_id in waiting:
             self._pruned.discard(trial.trial_id)
-            self._study(SpaceMap(self.hyperparameters)).restart(self._numbers[trial.trial_id])
+            self._study().restart(self._numbers[trial.trial_id])
         return trial
 
     def _waits(self) -> bool:
@@ -254,7 +254,7 @@ class OptunaOracle(RecordedOracle):
     def _report(self, trial_id: str, value: float, step: int) -> Trial:
         answer = copy.copy(self.trials[trial_id])
         if len(self.objectives) == 1:
-            log = self._study(SpaceMap(self.hyperparameters))
+            log = self._study()
             if log.report(self._numbers[trial_id], value, step):
                 self._pruned.add(trial_id)
                 answer.status = "STOPPED"
@@ -271,7 +271,7 @@ class OptunaOracle(RecordedOracle):
         super().end_trial(trial)
         ended = self.trials[trial.trial_id]
         if ended.trial_id in self.end_order:
-            self._tell(ended, self._study(SpaceMap(self.hyperparameters)))
+            self._tell(ended, self._study())
             self._stop_after_failures()
 
     def _stop_after_failures(self) -> None:

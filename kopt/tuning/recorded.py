@@ -89,7 +89,7 @@ class RecordedOracle(keras_tuner.Oracle):
     def pareto_trials(self) -> list[Trial]:
         """Returns the completed trials that no other one beats in one objective and equals in the rest."""
         names = {number: trial_id for trial_id, number in self._numbers.items()}
-        best = self._study(SpaceMap(self.hyperparameters)).study.best_trials
+        best = self._study().study.best_trials
         return [self.trials[names[trial.number]] for trial in best if trial.number in names]
 
     def score_trial(self, trial: Trial) -> None:
@@ -171,9 +171,9 @@ class RecordedOracle(keras_tuner.Oracle):
                 self._tell(self.trials[trial_id], log)
         return log
 
-    def _study(self, space: SpaceMap) -> StudyLog:
+    def _study(self) -> StudyLog:
         if self._log is None:
-            earlier = earlier_results(self._sources, space)
+            earlier = earlier_results(self._sources, SpaceMap(self.hyperparameters))
             self._log = StudyLog([o.direction for o in self.objectives], self._pruner, earlier)
             self._earlier = [record_of(trial) for trial in self._log.trials]
         return self._log
