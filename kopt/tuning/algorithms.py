@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -52,7 +53,7 @@ class QuasiRandomSampler(BaseSampler):
         if not search_space:
             return {}
         kind = qmc.Sobol if self.kind == "sobol" else qmc.Halton
-        engine = kind(len(self.tree.names), scramble=True, rng=np.random.default_rng(seed_of(self.seed, self.kind)))
+        engine = kind(len(self.tree.names), scramble=True, seed=np.random.default_rng(seed_of(self.seed, self.kind)))
         if trial.number:
             engine.fast_forward(trial.number)
         values = self.tree.values(engine.random(1)[0])
@@ -107,6 +108,12 @@ def _over(process: ConditionalGPSampler, tree: Tree) -> ConditionalGPSampler:
     return process
 
 
+# Conditional parameters are drawn independently at each trial; older versions of Optuna do not speak of it.
+_UNWARNED: dict[str, Any] = (
+    {"warn_independent_sampling": False}
+    if "warn_independent_sampling" in inspect.signature(optuna.samplers.GPSampler).parameters
+    else {}
+)
 _NAMED: dict[str, Callable[[int], BaseSampler]] = {
     "auto": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
     "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
@@ -114,7 +121,7 @@ _NAMED: dict[str, Callable[[int], BaseSampler]] = {
     # A grid gives all values; the sampler is asked for what is not on it.
     "grid": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True),
-    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False),
+    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, **_UNWARNED),
     "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
 }
 
