@@ -1,1 +1,5 @@
 """Search for hyperparameters: what to try, in which order, and what came of it."""
+
+from kopt.tuning.tuner import Tuner
+
+__all__ = ["Tuner"]
