@@ -14,9 +14,10 @@ import kopt.callbacks
 import kopt.monitoring
 import kopt.testing
 import kopt.training
+import kopt.tuning
 
 ROOT = Path(__file__).parents[1]
-ROOMS = [kopt.optimizers, kopt.transforms, kopt.schedules, kopt.callbacks, kopt.monitoring, kopt.training]
+ROOMS = [kopt.optimizers, kopt.transforms, kopt.schedules, kopt.callbacks, kopt.monitoring, kopt.training, kopt.tuning]
 NAMES = [f"{room.__name__}.{name}" for room in ROOMS for name in room.__all__]
 OPTIMIZERS = [
     value

@@ -20,7 +20,7 @@ def checked_cv(cv: Any) -> Any:
     advice = f"Call it: {cv.__name__}(...)." if isinstance(cv, type) else "Such as sklearn.model_selection.KFold(5)."
     if isinstance(cv, int) and not isinstance(cv, bool):
         return checks.count("cv", cv, 2, "One fold has nothing to train on.")
-    if isinstance(cv, type) or not callable(getattr(cv, "split", None)):
+    if isinstance(cv, type) or not (hasattr(cv, "split") and hasattr(cv, "get_n_splits")):
         raise checks.fail("cv", rule, cv, advice)
     return cv
 

@@ -56,10 +56,12 @@ def is_full(error: BaseException) -> bool:
 
 def full_disk(error: BaseException, directory: Path) -> OSError:
     """Returns the error that a search ends with when nothing more can be written."""
+    told = " ".join(str(error).split())
     return OSError(
         getattr(error, "errno", None) or errno.ENOSPC,
-        f"The disk is full: the search in {str(directory)!r} cannot go on ({error}). The finished trials are all "
-        'there. Make room, then run the same script with `on_existing="resume"`: the trial that was running is run again.',
+        f"The disk is full: the search in {str(directory)!r} cannot go on ({told}). The finished trials are all "
+        'there. Make room, then run the same script with `on_existing="resume"`: the trial that was '
+        "running is run again.",
     )
 
 

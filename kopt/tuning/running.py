@@ -124,7 +124,7 @@ class TrialRunner(keras_tuner.Tuner):
             training.epochs = watch.epochs
         training.metrics, training.best_epoch = outcome.metrics_of(results, objective)
         training.pruned = watch.pruned
-        if self.keep_models and not watch.pruned:
+        if self.keep_models and model.built and not watch.pruned:
             self._keep(trial, model, watch, training)
 
     def _reporter(self, trial: Any) -> Callable[[float, int], bool] | None:
@@ -154,8 +154,11 @@ class TrialRunner(keras_tuner.Tuner):
         path = self._weights(trial.trial_id, training.fold)
         watch.restore(model)
         part = path.with_name(f"part-{path.name}")
-        model.save_weights(part)
-        part.replace(path)
+        try:
+            model.save_weights(part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
         project.write_json(path.parent / _BUILD_CONFIG, model.get_build_config())
 
     def load_model(self, trial: Any, fold: int = 0) -> Any:
@@ -174,8 +177,9 @@ class TrialRunner(keras_tuner.Tuner):
         model = self._try_build(trial.hyperparameters)
         if not model.built:
             model.build_from_config(project.read_json(path.parent / _BUILD_CONFIG))
-        if model.optimizer is not None and not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
+        optimizer = getattr(model, "optimizer", None)
+        if optimizer is not None and not optimizer.built:
+            optimizer.build(model.trainable_variables)  # Keras would leave its state in the file, with a warning.
         model.load_weights(path)
         return model
 

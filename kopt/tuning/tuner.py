@@ -18,14 +18,15 @@ from kopt._core.configured import unknown_argument
 from kopt.tuning import folds, outcome, project
 from kopt.tuning.default_oracle import derived_seed, make_oracle
 from kopt.tuning.outcome import Outcome
-from kopt.tuning.running import TrialRunner, copied, is_model
+from kopt.tuning.results import Searched
+from kopt.tuning.running import copied, is_model
 
 _log = logging.getLogger(__name__)
 _ORACLE = ("hyperparameters", "tune_new_entries", "allow_new_entries", "max_retries_per_trial")
 _TUNER = ("max_model_size", "optimizer", "loss", "metrics", "distribution_strategy", "tuner_id")
 
 
-class Tuner(TrialRunner):
+class Tuner(Searched):
     """Searches for hyperparameters: `keras_tuner.Tuner`, with folds, pruning, and trials that may fail.
 
     Each trial builds a model, trains it (once per fold and execution) and is judged by its best epoch. A trial that
@@ -211,8 +212,9 @@ class Tuner(TrialRunner):
         except KeyboardInterrupt:
             self.save()
             _log.warning(
-                'Interrupted with %d trials ended. To go on, run the same script with on_existing="resume"; the trial that '
-                "was running is run again. The search is in %s.", len(self.oracle.end_order), self.project_dir,
+                'Interrupted with %d trials ended. To go on, run the same script with on_existing="resume"; the '
+                "trial that was running is run again. The search is in %s.",
+                len(self.oracle.end_order), self.project_dir,
             )  # fmt: skip
             raise
         except OSError as error:
