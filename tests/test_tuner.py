@@ -141,7 +141,9 @@ def test_another_search_is_never_mixed_in(tmp_path):
         assert part in str(error.value)
     with pytest.raises(ValueError, match="oracle: RandomSearchOracle, now BayesianOptimizationOracle"):
         tuning.Tuner(Curve(), keras_tuner.oracles.BayesianOptimizationOracle(SCORE), **options)
-    same = curve_tuner(tmp_path, on_existing="resume", max_trials=9)
+    with pytest.raises(ValueError, match=r"`seed` must be 0, as in the search that goes on, or None"):
+        curve_tuner(tmp_path, on_existing="resume", seed=1)
+    same = curve_tuner(tmp_path, on_existing="resume", max_trials=9, seed=None)
     for x, part in ((np.zeros((5, 1)), "(5, 1)"), (np.zeros((4, 1), "float32"), "float32"), (np.ones((4, 1)), "data")):
         with pytest.raises(ValueError, match=f"data `x`.*{re.escape(part)}|{re.escape(part)} `x`"):
             same.search(x, np.zeros(4), verbose=0)

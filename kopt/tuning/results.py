@@ -9,6 +9,7 @@ import numpy as np
 
 from kopt._core import checks
 from kopt.tuning import folds
+from kopt.tuning.boards import values_of
 from kopt.tuning.default_oracle import derived_seed
 from kopt.tuning.running import TrialRunner, copied
 
@@ -96,12 +97,7 @@ class Searched(TrialRunner):
         rows = []
         for key, trial in sorted(getattr(self.oracle, "trials", {}).items(), key=lambda item: item[0].zfill(20)):
             found = self.outcomes.get(key)
-            names = {entry.name for entry in trial.hyperparameters.space}
-            values = {
-                f"hp/{name}": value
-                for name, value in trial.hyperparameters.values.items()
-                if name not in names or trial.hyperparameters.is_active(name)
-            }
+            values = {f"hp/{name}": value for name, value in values_of(trial).items()}
             ended = found is not None and trial.status in ("COMPLETED", "FAILED")
             row = {"trial": key, "status": found.status if ended and found is not None else "running"}
             if found is None or not folds:

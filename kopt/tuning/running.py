@@ -13,6 +13,7 @@ import keras_tuner
 import numpy as np
 
 from kopt.tuning import folds, outcome, project
+from kopt.tuning.boards import Boards
 from kopt.tuning.default_oracle import derived_seed
 from kopt.tuning.outcome import Outcome, Training
 from kopt.tuning.watching import REPORT, Watch
@@ -28,11 +29,13 @@ class TrialRunner(keras_tuner.Tuner):
         cv: A number of folds, a splitter, or None.
         keep_models: How many of the best trials keep their weights.
         outcomes: What came of the trials that have ended, by trial.
+        boards: What logs for TensorBoard.
     """
 
     cv: Any
     keep_models: int
     outcomes: dict[str, Outcome]
+    boards: Boards
     _seed: int | None
     _splits: list[folds.Split] | None
 
@@ -45,6 +48,7 @@ class TrialRunner(keras_tuner.Tuner):
     def on_trial_begin(self, trial: Any) -> None:
         """Forgets what a run of this trial has left that was killed or is tried again."""
         trial.metrics = type(trial.metrics)()
+        self.boards.begin_trial(trial)
         super().on_trial_begin(trial)
 
     def on_trial_end(self, trial: Any) -> None:
@@ -117,15 +121,24 @@ class TrialRunner(keras_tuner.Tuner):
         )
         training = Training(fold, execution, {}, 0, 0, watch.values)
         self._trainings.append(training)
-        own = given.replaced(callbacks=[*copied(given.get("callbacks") or []), watch])
+        boards = self._boards(trial, training)
+        own = given.replaced(callbacks=[*copied(given.get("callbacks") or []), *boards, watch])
         try:
             results = self.hypermodel.fit(trial.hyperparameters, model, *own.args, **own.kwargs)
         finally:
             training.epochs = watch.epochs
+            for board in boards:
+                board.close()  # An exception leaves it open.
         training.metrics, training.best_epoch = outcome.metrics_of(results, objective)
         training.pruned = watch.pruned
         if self.keep_models and model.built and not watch.pruned:
             self._keep(trial, model, watch, training)
+
+    def _boards(self, trial: Any, training: Training) -> list[Any]:
+        """Returns the callbacks that log one training."""
+        parts = [] if training.fold is None else [f"fold_{training.fold}"]
+        parts += [f"execution_{training.execution}"] if self.executions_per_trial > 1 else []
+        return self.boards.callbacks(trial, "-".join(parts) or None)
 
     def _reporter(self, trial: Any) -> Callable[[float, int], bool] | None:
         """Returns what tells the oracle of an epoch, and whether to stop; None if the oracle does not prune."""

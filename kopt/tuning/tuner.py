@@ -16,8 +16,11 @@ import keras_tuner
 from kopt._core import checks
 from kopt._core.configured import unknown_argument
 from kopt.tuning import folds, outcome, project
+from kopt.tuning.boards import Boards
+from kopt.tuning.budget import Budget
 from kopt.tuning.default_oracle import derived_seed, make_oracle
 from kopt.tuning.outcome import Outcome
+from kopt.tuning.progress import SearchProgress
 from kopt.tuning.results import Searched
 from kopt.tuning.running import copied, is_model
 
@@ -53,6 +56,8 @@ class Tuner(Searched):
         max_epochs_total: Epochs of all trials and folds together, >= 1, after which no trial begins.
         max_consecutive_failures: Failed trials in a row, >= 1, that end the search with an error. None: never.
         executions_per_trial: Trainings of each trial (and fold), >= 1, which are averaged.
+        tensorboard: Directory to log to for TensorBoard, with `kopt.callbacks.TensorBoard`: a run per trial and fold,
+            the table of hyperparameters, and the scalar `search/best_so_far`. None logs nothing.
         directory: Where the project's directory is made; not a remote address.
         project_name: Name of that directory.
         seed: Of proposals, folds and trainings: each trial, execution and fold has one derived from it. None: the
@@ -88,6 +93,7 @@ class Tuner(Searched):
         max_epochs_total: int | None = None,
         max_consecutive_failures: int | None = None,
         executions_per_trial: int = 1,
+        tensorboard: str | os.PathLike[str] | None = None,
         directory: str | os.PathLike[str] | None = None,
         project_name: str = "search",
         seed: int | None = None,
@@ -96,11 +102,8 @@ class Tuner(Searched):
         oracle = _oracle(oracle, {"objective": objective, "max_trials": max_trials, "seed": seed}, kwargs)
         self.cv = folds.checked_cv(cv)
         self.keep_models = checks.count("keep_models", keep_models, 0)
-        self.time_budget = checks.optional(checks.positive, "time_budget", time_budget)
-        self.max_epochs_total = checks.optional(checks.count, "max_epochs_total", max_epochs_total)
-        self.max_consecutive_failures = checks.optional(
-            checks.count, "max_consecutive_failures", max_consecutive_failures
-        )
+        self.budget = Budget(time_budget, max_epochs_total, max_consecutive_failures)
+        self.boards = Boards(tensorboard)
         checks.count("executions_per_trial", executions_per_trial)
         on_existing = checks.choice("on_existing", on_existing, project.ON_EXISTING)
         place = Path(directory or ".") / checks.file_name("project_name", project_name)
@@ -109,21 +112,16 @@ class Tuner(Searched):
         self.outcomes: dict[str, Outcome] = {}
         self._splits: list[folds.Split] | None = None
         self._given: folds.Arguments | None = None
-        self._seed = seed
-        self._stored = project.read_json(place / project.RECORD) if project.prepare(place, on_existing) else None
+        self._seed = None
+        goes_on = not self._is_worker() and project.prepare(place, on_existing)
+        self.boards.prepare(goes_on=goes_on or self._is_worker(), overwrite=on_existing == "overwrite")
+        self._stored = project.read_json(place / project.RECORD) if goes_on else None
         project.write_whole(oracle)
         oracle.max_consecutive_failed_trials = None  # It would raise before it has saved the trial.
         oracle.verbose = 0
-        super().__init__(
-            oracle,
-            hypermodel,
-            directory=str(place.parent),
-            project_name=project_name,
-            executions_per_trial=executions_per_trial,
-            **kwargs,
-        )
-        if self._seed is None:
-            self._seed = getattr(self.oracle, "seed", 0)
+        own = {"directory": str(place.parent), "project_name": place.name, "executions_per_trial": executions_per_trial}
+        super().__init__(oracle, hypermodel, **own, **kwargs)
+        self._take_seed(seed)
         if self._stored is None:
             self._record({})
         self.save()
@@ -167,6 +165,19 @@ class Tuner(Searched):
         project.write_json(path, now)
         self._stored = now
 
+    def _take_seed(self, seed: int | None) -> None:
+        """Takes the seed of a new search; one that goes on has its own, on which its folds depend."""
+        if self._seed is None:
+            self._seed = getattr(self.oracle, "seed", 0) if seed is None else seed
+        elif seed not in (None, self._seed):
+            raise checks.fail("seed", f"{self._seed}, as in the search that goes on, or None", seed)
+
+    def get_state(self) -> dict[str, Any]:
+        return {"seed": self._seed}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._seed = state["seed"]
+
     def save(self) -> None:
         if not self._is_worker():
             self.oracle.save()
@@ -208,7 +219,7 @@ class Tuner(Searched):
         gc.collect()
         gc.freeze()
         try:
-            self._run_trials(given)
+            self._run_trials(given, verbose)
         except KeyboardInterrupt:
             self.save()
             _log.warning(
@@ -244,34 +255,34 @@ class Tuner(Searched):
         copied(given.get("callbacks") or [])
         self._record(project.fingerprint(data))
 
-    def _run_trials(self, given: folds.Arguments) -> None:
-        deadline = None if self.time_budget is None else time.monotonic() + self.time_budget
-        failures = 0
-        self.on_search_begin()
-        while not self._budget_is_spent(deadline):
-            self.pre_create_trial()
-            trial = self.oracle.create_trial(self.tuner_id)
-            if trial.status == "STOPPED":
-                break
-            if trial.status == "IDLE":
-                time.sleep(0.1)
-                continue
-            self.on_trial_begin(trial)
-            self._try_run_and_update_trial(trial, *given.args, **given.kwargs)
-            self.on_trial_end(trial)
-            gc.collect()
-            failures = failures + 1 if self.outcomes[trial.trial_id].status == "failed" else 0
-            if failures == self.max_consecutive_failures:
-                raise RuntimeError(
-                    f"{failures} trials in a row have failed, which is `max_consecutive_failures`. The last error: "
-                    f"{self.outcomes[trial.trial_id].error}"
-                )
-        self.on_search_end()
+    def _run_trials(self, given: folds.Arguments, verbose: Any) -> None:
+        self.budget.begin()
+        total, shown = self.oracle.max_trials, verbose not in (0, False)
+        with SearchProgress(total, self.oracle.objective, shown=shown) as progress, contextlib.closing(self.boards):
+            self.on_search_begin()
+            progress.update(self.outcomes, self._best_id())
+            while not self.budget.is_spent(self.outcomes):
+                self.pre_create_trial()
+                trial = self.oracle.create_trial(self.tuner_id)
+                if trial.status == "STOPPED":
+                    break
+                if trial.status == "IDLE":
+                    time.sleep(0.1)
+                    continue
+                self.on_trial_begin(trial)
+                self._try_run_and_update_trial(trial, *given.args, **given.kwargs)
+                self.on_trial_end(trial)
+                gc.collect()
+                ended, best = self.outcomes[trial.trial_id], self._best_id()
+                progress.update(self.outcomes, best, ended)
+                score = None if best is None else self.outcomes[best].metrics[self.oracle.objective.name]
+                self.boards.end_trial(trial, ended, score, len(self.outcomes))
+                self.budget.count(ended)
+            self.on_search_end()
 
-    def _budget_is_spent(self, deadline: float | None) -> bool:
-        epochs = sum(found.epochs for found in self.outcomes.values())
-        spent = self.max_epochs_total is not None and epochs >= self.max_epochs_total
-        return spent or (deadline is not None and time.monotonic() >= deadline)
+    def _best_id(self) -> str | None:
+        best = self.best_trials(1)
+        return best[0].trial_id if best else None
 
 
 def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_tuner.Oracle:
