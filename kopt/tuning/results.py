@@ -12,7 +12,7 @@ import numpy as np
 from kopt._core import checks
 from kopt.tuning import folds, report
 from kopt.tuning.boards import values_of
-from kopt.tuning.default_oracle import derived_seed
+from kopt.tuning.default_oracle import derived_seed, seed_training
 from kopt.tuning.importances import importances
 from kopt.tuning.running import TrialRunner, copied
 
@@ -72,7 +72,7 @@ class Searched(TrialRunner):
             given = given.replaced(epochs=checks.count("epochs", epochs))
         elif self._given is not None and self._given.get("epochs") is not None and "epochs" not in fit_kwargs:
             given = given.replaced(epochs=self.outcomes[best.trial_id].best_epoch + 1)
-        keras.utils.set_random_seed(derived_seed(self._seed or 0, best.trial_id, "refit"))
+        seed_training(derived_seed(self._seed or 0, best.trial_id, "refit"))
         model = self._try_build(best.hyperparameters)
         given = given.replaced(callbacks=copied(callbacks))
         self.hypermodel.fit(best.hyperparameters, model, *given.args, **given.kwargs)

@@ -14,7 +14,7 @@ import numpy as np
 
 from kopt.tuning import folds, outcome, project
 from kopt.tuning.boards import Boards
-from kopt.tuning.default_oracle import derived_seed
+from kopt.tuning.default_oracle import derived_seed, seed_training
 from kopt.tuning.outcome import Outcome, Training
 from kopt.tuning.watching import REPORT, Watch
 
@@ -111,7 +111,7 @@ class TrialRunner(keras_tuner.Tuner):
         """Trains once, and adds what came of it to the trainings of this trial."""
         objective = self.oracle.objective
         first = not self._trainings
-        keras.utils.set_random_seed(derived_seed(self._seed or 0, trial.trial_id.lstrip("0"), execution, fold))
+        seed_training(derived_seed(self._seed or 0, trial.trial_id.lstrip("0"), execution, fold))
         model = self._try_build(trial.hyperparameters)
         watch = Watch(
             objective,
