@@ -37,15 +37,15 @@ def build(hp: Any) -> Any:
     parts += [keras.layers.Dense(hp.Int("units", 4, 64, sampling="log"), activation="relu")]
     parts += [keras.layers.Dropout(hp.Float("dropout", 0.0, 0.5)), keras.layers.Dense(1, activation="sigmoid")]
     model = keras.Sequential(parts)
-    rate = hp.Float("learning_rate", 1e-3, 3e-2, sampling="log")
-    decay = hp.Choice("weight_decay", [0.0, 0.01, 0.1])
+    rate = hp.Float("rate", 1e-3, 3e-2, sampling="log")
+    decay = hp.Choice("decay", [0.0, 0.01, 0.1])
     model.compile(kopt.optimizers.AdamW(rate, weight_decay=decay), "binary_crossentropy", metrics=["accuracy"])
     return model
 
 
 def spread(row: Any, name: str) -> str:
     """Returns the mean over the folds and their standard deviation."""
-    return f"{row[name]:.4f} ± {row[f'{name}_std']:.4f}"
+    return f"{row[name]:.3f} ± {row[f'{name}_std']:.3f}"
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )  # fmt: skip
     tuner.search(x, y, epochs=options.epochs, batch_size=64)
     rows = sorted((row for row in tuner.rows() if row["status"] == "completed"), key=lambda row: row["val_loss"])
-    names = ("units", "dropout", "learning_rate", "weight_decay")
+    names = ("units", "dropout", "rate", "decay")
     shown = [
-        (row["trial"], spread(row, "val_loss"), spread(row, "val_accuracy"), *(f"{row[f'hp/{n}']:.4g}" for n in names))
+        (row["trial"], spread(row, "val_loss"), spread(row, "val_accuracy"), *(f"{row[f'hp/{n}']:.3g}" for n in names))
         for row in rows
     ]
     show(f"{options.folds} folds of {len(y)} rows", ("trial", "loss", "accuracy", *names), shown)

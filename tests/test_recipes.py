@@ -176,7 +176,7 @@ def test_cross_validation_searches_and_goes_on(tmp_path):
     result = run("11_cross_validation.py", "--trials", "1", *small)
     assert result.returncode == 0, result.stderr
     place = tmp_path / "cross-validation"
-    assert re.search(r"│ 0 +│ 0\.\d{4} ± 0\.\d{4} +│ 0\.\d{4} ± 0\.\d{4} +│", result.stdout), result.stdout
+    assert re.search(r"│ 0 +│ \d\.\d{3} ± 0\.\d{3} +│ 0\.\d{3} ± 0\.\d{3} +│", result.stdout), result.stdout
     assert len(re.findall(r"│ [012] +│ 0\.\d{4} +│ 0\.\d{4} +│ [12] +│", result.stdout)) == 3
     assert (place / "model.keras").exists()
     assert "Parallel coordinates" in (place / "report.html").read_text()
