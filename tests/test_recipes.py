@@ -171,18 +171,13 @@ def test_sam_and_averaging_are_compared(tmp_path):
     assert "--only must be one of: SGD, exponential average" in result.stderr
 
 
-def test_cross_validation_searches_and_goes_on(tmp_path):
-    small = ["--folds", "3", "--epochs", "2", "--log-dir", str(tmp_path)]
-    result = run("11_cross_validation.py", "--trials", "1", *small)
+def test_cross_validation_is_searched_and_shown(tmp_path):
+    result = run("11_cross_validation.py", "--folds", "2", "--epochs", "1", "--trials", "1", "--log-dir", str(tmp_path))
     assert result.returncode == 0, result.stderr
     place = tmp_path / "cross-validation"
     assert re.search(r"│ 0 +│ \d\.\d{3} ± 0\.\d{3} +│ 0\.\d{3} ± 0\.\d{3} +│", result.stdout), result.stdout
-    assert len(re.findall(r"│ [012] +│ 0\.\d{4} +│ 0\.\d{4} +│ [12] +│", result.stdout)) == 3
+    assert len(re.findall(r"│ [01] +│ \d\.\d{4} +│ 0\.\d{4} +│ 1 +│", result.stdout)) == 2
     assert (place / "model.keras").exists()
     assert "Parallel coordinates" in (place / "report.html").read_text()
-    for fold in range(3):
-        assert steps(events(place / "tensorboard" / "trial_0" / f"fold_{fold}" / "train"), "epoch_loss") == [0, 1]
-    again = run("11_cross_validation.py", "--trials", "2", *small)
-    assert again.returncode == 0, again.stderr
-    assert "Trial 1 completed" in again.stdout
-    assert "Trial 0 completed" not in again.stdout
+    for fold in range(2):
+        assert steps(events(place / "tensorboard" / "trial_0" / f"fold_{fold}" / "train"), "epoch_loss") == [0]

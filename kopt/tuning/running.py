@@ -16,10 +16,10 @@ from kopt.tuning import folds, outcome, project
 from kopt.tuning.boards import Boards
 from kopt.tuning.default_oracle import derived_seed, seed_training
 from kopt.tuning.outcome import Outcome, Training
+from kopt.tuning.promotion import FullLength, epochs_of, is_state, read_weights, state_path, write_weights
 from kopt.tuning.watching import REPORT, Watch
 
 _log = logging.getLogger(__name__)
-_BUILD_CONFIG = "build_config.json"
 
 
 class TrialRunner(keras_tuner.Tuner):
@@ -56,8 +56,8 @@ class TrialRunner(keras_tuner.Tuner):
         self.outcomes[trial.trial_id].write(Path(self.get_trial_dir(trial.trial_id)))
         super().on_trial_end(trial)
         kept = {best.trial_id for best in self.best_trials(self.keep_models)}
-        for path in Path(self.project_dir).glob("trial_*/*.weights.h5"):
-            if path.parent.name.removeprefix("trial_") not in kept:
+        for path in self._files():
+            if path.parent.name.removeprefix("trial_") not in kept and not is_state(path):
                 path.unlink()
 
     def _try_run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
@@ -122,7 +122,8 @@ class TrialRunner(keras_tuner.Tuner):
         training = Training(fold, execution, {}, 0, 0, watch.values)
         self._trainings.append(training)
         boards = self._boards(trial, training)
-        own = given.replaced(callbacks=[*copied(given.get("callbacks") or []), *boards, watch])
+        given = self._go_on(trial, model, given, fold)
+        own = given.replaced(callbacks=[*self._length(trial), *copied(given.get("callbacks") or []), *boards, watch])
         try:
             results = self.hypermodel.fit(trial.hyperparameters, model, *own.args, **own.kwargs)
         finally:
@@ -131,8 +132,15 @@ class TrialRunner(keras_tuner.Tuner):
                 board.close()  # An exception leaves it open.
         training.metrics, training.best_epoch = outcome.metrics_of(results, objective)
         training.pruned = watch.pruned
+        if epochs_of(trial.hyperparameters.values):
+            write_weights(model, state_path(self._weights(trial.trial_id, fold)))
         if self.keep_models and model.built and not watch.pruned:
             self._keep(trial, model, watch, training)
+
+    def _length(self, trial: Any) -> list[Any]:
+        """Returns what tells schedules how long the longest trial is, if trials have different lengths."""
+        longest = getattr(self.oracle, "max_epochs", None)
+        return [FullLength(longest)] if longest and epochs_of(trial.hyperparameters.values) else []
 
     def _boards(self, trial: Any, training: Training) -> list[Any]:
         """Returns the callbacks that log one training."""
@@ -164,15 +172,33 @@ class TrialRunner(keras_tuner.Tuner):
             mine, best = training.metrics[objective.name], other.metrics[objective.name]
             if other.fold == training.fold and not objective.better_than(mine, best):
                 return
-        path = self._weights(trial.trial_id, training.fold)
         watch.restore(model)
-        part = path.with_name(f"part-{path.name}")
-        try:
-            model.save_weights(part)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        project.write_json(path.parent / _BUILD_CONFIG, model.get_build_config())
+        write_weights(model, self._weights(trial.trial_id, training.fold))
+
+    def _go_on(self, trial: Any, model: Any, given: folds.Arguments, fold: int | None) -> folds.Arguments:
+        """Puts the state of the trial that this one goes on with into the model, and returns the arguments for that.
+
+        Hyperband promotes trials so. Without the state, of a trial that failed, the training begins at the beginning.
+        """
+        values = trial.hyperparameters.values
+        wanted = epochs_of(values)
+        if wanted.get("initial_epoch"):
+            path = state_path(self._weights(values["tuner/trial_id"], fold))
+            if path.exists():
+                read_weights(model, path)
+            else:
+                wanted["initial_epoch"] = 0
+        return given.replaced(**wanted)
+
+    def on_search_end(self) -> None:
+        """Deletes the states that no trial goes on with any more."""
+        for path in self._files():
+            if is_state(path):
+                path.unlink()
+        super().on_search_end()
+
+    def _files(self) -> list[Path]:
+        return list(Path(self.project_dir).glob("trial_*/*.weights.h5"))
 
     def load_model(self, trial: Any, fold: int = 0) -> Any:
         """Returns the model of a trial with the weights and the optimizer of its best epoch.
@@ -188,12 +214,7 @@ class TrialRunner(keras_tuner.Tuner):
                 "trials only keep theirs. `refit` trains with its hyperparameters anew."
             )
         model = self._try_build(trial.hyperparameters)
-        if not model.built:
-            model.build_from_config(project.read_json(path.parent / _BUILD_CONFIG))
-        optimizer = getattr(model, "optimizer", None)
-        if optimizer is not None and not optimizer.built:
-            optimizer.build(model.trainable_variables)  # Keras would leave its state in the file, with a warning.
-        model.load_weights(path)
+        read_weights(model, path)
         return model
 
     def best_trials(self, n: int = 1) -> list[Any]:
