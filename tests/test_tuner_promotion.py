@@ -53,10 +53,18 @@ class Seen(keras.callbacks.Callback):
 def test_a_promoted_trial_equals_one_that_never_stopped(tmp_path):
     notes = []
     oracle = Promoting("loss", max_trials=3)
-    tuner = tuning.Tuner(build, oracle, directory=tmp_path, seed=0, keep_models=0)
+    heard = []
+
+    class Listening(tuning.Tuner):
+        def on_epoch_end(self, trial, model, epoch, logs=None):
+            heard.append((trial.trial_id, epoch, logs["loss"]))
+
+    tuner = Listening(build, oracle, directory=tmp_path, seed=0, keep_models=0)
     tuner.search(X, Y, batch_size=16, epochs=99, shuffle=False, verbose=0, callbacks=[Seen(notes)])
     assert [outcome.status for outcome in tuner.outcomes.values()] == ["completed"] * 3
     assert [outcome.epochs for outcome in tuner.outcomes.values()] == [1, 2, 3]
+    assert [(key, epoch) for key, epoch, _ in heard] == [("0", 0), ("1", 1), ("1", 2), ("2", 0), ("2", 1), ("2", 2)]
+    assert [loss for *_, loss in heard] == [loss for *_, loss in notes]
     promoted, straight = notes[:3], notes[3:]
     assert [epoch for epoch, *_ in promoted] == [0, 1, 2]
     assert [steps for _, steps, *_ in promoted] == [STEPS, 2 * STEPS, 3 * STEPS]

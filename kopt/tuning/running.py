@@ -17,7 +17,7 @@ from kopt.tuning.boards import Boards
 from kopt.tuning.default_oracle import derived_seed, seed_training
 from kopt.tuning.outcome import Outcome, Training
 from kopt.tuning.promotion import FullLength, epochs_of, is_state, read_weights, state_path, write_weights
-from kopt.tuning.watching import REPORT, Watch
+from kopt.tuning.watching import REPORT, Hooks, Watch
 
 _log = logging.getLogger(__name__)
 
@@ -123,7 +123,8 @@ class TrialRunner(keras_tuner.Tuner):
         self._trainings.append(training)
         boards = self._boards(trial, training)
         given = self._go_on(trial, model, given, fold)
-        own = given.replaced(callbacks=[*self._length(trial), *copied(given.get("callbacks") or []), *boards, watch])
+        theirs = copied(given.get("callbacks") or [])
+        own = given.replaced(callbacks=[*self._length(trial), *theirs, *boards, Hooks(self, trial), watch])
         try:
             results = self.hypermodel.fit(trial.hyperparameters, model, *own.args, **own.kwargs)
         finally:

@@ -99,3 +99,23 @@ def _floats(variable: Any) -> np.ndarray:
 def _state(model: Any) -> list[Any]:
     optimizer = getattr(model, "optimizer", None)
     return [*model.variables, *(optimizer.variables if optimizer is not None and optimizer.built else ())]
+
+
+class Hooks(keras.callbacks.Callback):
+    """Calls the methods that a subclass of the tuner overrides for what happens within a trial.
+
+    Args:
+        tuner: The tuner.
+        trial: The trial.
+    """
+
+    NAMES = ("on_epoch_begin", "on_epoch_end", "on_batch_begin", "on_batch_end")
+
+    def __init__(self, tuner: Any, trial: Any) -> None:
+        super().__init__()
+        for name in self.NAMES:
+            if getattr(type(tuner), name) is not getattr(keras_tuner.Tuner, name):
+                setattr(self, name, self._calling(getattr(tuner, name), trial))
+
+    def _calling(self, method: Callable[..., None], trial: Any) -> Callable[..., None]:
+        return lambda number, logs=None: method(trial, self.model, number, logs)
