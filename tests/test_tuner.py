@@ -333,3 +333,32 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path):
     tuner.search(verbose=0)
     assert states(tuner) == ["completed"] * 2
     assert not list(tmp_path.rglob("part-*"))
+
+
+@only_once
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras_tuner.oracles.BayesianOptimizationOracle(SCORE, max_trials=9, num_initial_points=8, seed=1),
+        lambda: keras_tuner.oracles.GridSearchOracle(SCORE, max_trials=9),
+        lambda: keras_tuner.oracles.HyperbandOracle(SCORE, max_epochs=4, factor=2, seed=1),
+    ],
+    ids=["Bayesian", "grid", "Hyperband"],
+)
+def test_oracles_of_kerastuner_go_on_as_well(tmp_path, make):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def tuner(acts=None, **options):
+        return tuning.Tuner(Curve(acts), make(), directory=tmp_path, keep_models=0, seed=0, **options)
+
+    straight = tuner(project_name="straight")
+    straight.search(verbose=0)
+    with pytest.raises(KeyboardInterrupt):
+        tuner({4: interrupted}).search(verbose=0)
+    again = tuner(on_existing="resume")
+    again.search(verbose=0)
+    assert states(again) == states(straight) == ["completed"] * len(straight.outcomes)
+    assert len(again.hypermodel.calls) == len(straight.outcomes) - 4
+    if "Grid" in type(again.oracle).__name__:
+        assert tried(again) == tried(straight)

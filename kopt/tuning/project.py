@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import shutil
@@ -91,6 +92,12 @@ def mend(oracle: keras_tuner.Oracle) -> None:
     found.end_order += [key for key in found.start_order if key in ended and key not in found.end_order]
     # KerasTuner takes the last of this list first.
     found._retry_queue = [key for key in reversed(found.start_order) if key not in ended]
+    if isinstance(oracle, keras_tuner.oracles.GridSearchOracle):
+        # It saves neither the order of its trials nor which of them have a next one.
+        values = {key: trial.hyperparameters.values for key, trial in found.trials.items()}
+        for key in sorted(values, key=functools.cmp_to_key(lambda a, b: found._compare(values[a], values[b]))):
+            found._ordered_ids.insert(key)
+        found._populate_next = list(found.start_order)
 
 
 def exists(directory: Path) -> bool:
@@ -157,11 +164,10 @@ def fingerprint(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _leaf_print(leaf: Any) -> str:
+    if hasattr(leaf, "to_numpy"):  # frames
+        leaf = leaf.to_numpy()
     if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
-        # Frames have no dtype of their own.
-        leaf = leaf.to_numpy() if hasattr(leaf, "to_numpy") else leaf
-    if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
-        return type(leaf).__name__
+        return type(leaf).__name__ if not isinstance(leaf, int | float) else repr(leaf)
     array = leaf if isinstance(leaf, np.ndarray) else keras.ops.convert_to_numpy(leaf)
     picked = array
     if array.ndim and len(array):

@@ -133,7 +133,7 @@ class TrialRunner(keras_tuner.Tuner):
                 board.close()  # An exception leaves it open.
         training.metrics, training.best_epoch = outcome.metrics_of(results, objective)
         training.pruned = watch.pruned
-        if epochs_of(trial.hyperparameters.values):
+        if model.built and epochs_of(trial.hyperparameters.values):
             write_weights(model, state_path(self._weights(trial.trial_id, fold)))
         if self.keep_models and model.built and not watch.pruned:
             self._keep(trial, model, watch, training)
