@@ -339,11 +339,16 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: keras_tuner.oracles.BayesianOptimizationOracle(SCORE, max_trials=9, num_initial_points=8, seed=1),
         lambda: keras_tuner.oracles.GridSearchOracle(SCORE, max_trials=9),
-        lambda: keras_tuner.oracles.HyperbandOracle(SCORE, max_epochs=4, factor=2, seed=1),
+        pytest.param(
+            lambda: keras_tuner.oracles.BayesianOptimizationOracle(SCORE, max_trials=9, num_initial_points=8, seed=1),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            lambda: keras_tuner.oracles.HyperbandOracle(SCORE, max_epochs=4, factor=2, seed=1), marks=pytest.mark.slow
+        ),
     ],
-    ids=["Bayesian", "grid", "Hyperband"],
+    ids=["grid", "Bayesian", "Hyperband"],
 )
 def test_oracles_of_kerastuner_go_on_as_well(tmp_path, make):
     def interrupted():

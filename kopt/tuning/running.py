@@ -36,6 +36,7 @@ class TrialRunner(keras_tuner.Tuner):
     keep_models: int
     outcomes: dict[str, Outcome]
     boards: Boards
+    _prunes: bool
     _seed: int | None
     _splits: list[folds.Split] | None
 
@@ -55,9 +56,12 @@ class TrialRunner(keras_tuner.Tuner):
         """Writes what came of the trial, tells the oracle, and deletes weights that are no longer among the best."""
         self.outcomes[trial.trial_id].write(Path(self.get_trial_dir(trial.trial_id)))
         super().on_trial_end(trial)
+        if self._is_worker():
+            self.outcomes = outcome.read(Path(self.project_dir))  # Others have trials, too.
         kept = {best.trial_id for best in self.best_trials(self.keep_models)}
         for path in self._files():
-            if path.parent.name.removeprefix("trial_") not in kept and not is_state(path):
+            key = path.parent.name.removeprefix("trial_")
+            if key in self.outcomes and key not in kept and not is_state(path):
                 path.unlink()
 
     def _try_run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
@@ -151,7 +155,7 @@ class TrialRunner(keras_tuner.Tuner):
 
     def _reporter(self, trial: Any) -> Callable[[float, int], bool] | None:
         """Returns what tells the oracle of an epoch, and whether to stop; None if the oracle does not prune."""
-        if not hasattr(self.oracle, "is_pruned"):
+        if not self._prunes:
             return None
 
         def report(value: float, epoch: int) -> bool:

@@ -116,6 +116,7 @@ class Tuner(Searched):
         goes_on = not self._is_worker() and project.prepare(place, on_existing)
         self.boards.prepare(goes_on=goes_on or self._is_worker(), overwrite=on_existing == "overwrite")
         self._stored = project.read_json(place / project.RECORD) if goes_on else None
+        self._prunes = hasattr(oracle, "is_pruned")  # A worker's proxy hides it.
         project.write_whole(oracle)
         oracle.max_consecutive_failed_trials = None  # It would raise before it has saved the trial.
         oracle.verbose = 0
@@ -210,6 +211,7 @@ class Tuner(Searched):
         given = folds.Arguments(fit_args, fit_kwargs)
         if os.environ.get("KERASTUNER_ORACLE_IP") and "chief" in os.environ.get("KERASTUNER_TUNER_ID", ""):
             super().search(*fit_args, **fit_kwargs)
+            self.outcomes = outcome.read(Path(self.project_dir))
             return
         self._check_data(given, groups)
         if "verbose" in inspect.signature(self.hypermodel.fit).parameters or _takes_anything(self.hypermodel.fit):
@@ -225,7 +227,7 @@ class Tuner(Searched):
             _log.warning(
                 'Interrupted with %d trials ended. To go on, run the same script with on_existing="resume"; the '
                 "trial that was running is run again. The search is in %s.",
-                len(self.oracle.end_order), self.project_dir,
+                len(self.outcomes), self.project_dir,
             )  # fmt: skip
             raise
         except OSError as error:
