@@ -39,7 +39,7 @@ def test_workers_share_a_search(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )  # fmt: skip
+        )
         for name in ("chief", "worker0", "worker1")
     ]
     for process in processes:

@@ -62,7 +62,7 @@ class TrialRunner(keras_tuner.Tuner):
         for path in self._files():
             key = path.parent.name.removeprefix("trial_")
             if key in self.outcomes and key not in kept and not is_state(path):
-                path.unlink()
+                path.unlink(missing_ok=True)  # Another worker may have been faster.
 
     def _try_run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
         begin = time.monotonic()
@@ -199,7 +199,7 @@ class TrialRunner(keras_tuner.Tuner):
         """Deletes the states that no trial goes on with any more."""
         for path in self._files():
             if is_state(path):
-                path.unlink()
+                path.unlink(missing_ok=True)  # Another worker may have been faster.
         super().on_search_end()
 
     def _files(self) -> list[Path]:
