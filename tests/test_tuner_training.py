@@ -146,7 +146,7 @@ def test_an_objective_that_is_none_ends_the_search_after_one_epoch(tmp_path):
     assert not tuner.oracle.trials
     with pytest.raises(ValueError, match=r"these exist: 'accuracy', 'loss', 'val_accuracy', 'val_loss'. .*'val_auc'"):
         fit(tuner, epochs=50, validation_split=0.5)
-    assert tuner._trainings[0].epochs == 1
+    assert tuner.trainings[0].epochs == 1
 
 
 class Ruin(keras.callbacks.Callback):

@@ -15,10 +15,12 @@ import numpy as np
 from kopt.tuning import folds, outcome, project
 from kopt.tuning.boards import Boards
 from kopt.tuning.default_oracle import derived_seed, seed_training
+from kopt.tuning.isolated import Isolation
 from kopt.tuning.outcome import Outcome, Training
 from kopt.tuning.promotion import FullLength, epochs_of, is_state, read_weights, state_path, write_weights
 from kopt.tuning.watching import REPORT, Hooks, Watch
 
+Reporter = Callable[[float, int], bool]
 _log = logging.getLogger(__name__)
 
 
@@ -30,6 +32,7 @@ class TrialRunner(keras_tuner.Tuner):
         keep_models: How many of the best trials keep their weights.
         outcomes: What came of the trials that have ended, by trial.
         boards: What logs for TensorBoard.
+        trainings: Of the trial that runs.
     """
 
     cv: Any
@@ -37,6 +40,9 @@ class TrialRunner(keras_tuner.Tuner):
     outcomes: dict[str, Outcome]
     boards: Boards
     _prunes: bool
+    trainings: list[Training]
+    _isolation: Isolation | None
+    _report: Reporter | None = None
     _seed: int | None
     _splits: list[folds.Split] | None
 
@@ -67,7 +73,7 @@ class TrialRunner(keras_tuner.Tuner):
     def _try_run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
         begin = time.monotonic()
         found = self.outcomes[trial.trial_id] = Outcome(trial.trial_id)
-        self._trainings: list[Training] = []
+        self.trainings = []
         try:
             self._run_and_update_trial(trial, *fit_args, **fit_kwargs)
             trial.status = "COMPLETED"
@@ -82,21 +88,26 @@ class TrialRunner(keras_tuner.Tuner):
             found.error = f"{str(error) or type(error).__name__}" if given_up else f"{type(error).__name__}: {error}"
             found.traceback = trial.message = traceback.format_exc()
             _log.warning("Trial %s failed: %s", trial.trial_id, found.error)
-        found.trainings = self._trainings
-        found.epochs = sum(training.epochs for training in self._trainings)
+        found.trainings = self.trainings
+        found.epochs = sum(training.epochs for training in self.trainings)
         found.seconds = time.monotonic() - begin
 
     def _run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
-        results = self.run_trial(trial, *fit_args, **fit_kwargs)
+        self._report = self._reporter(trial)
+        if self._isolation is None:
+            results = self.run_trial(trial, *fit_args, **fit_kwargs)
+        else:
+            results = self.trainings
+            self._isolation.run(trial, self._report, self.trainings)
         found = self.outcomes[trial.trial_id]
-        if not self._trainings:  # A subclass has run it in its own way.
+        if not self.trainings:  # A subclass has run it in its own way.
             for result in results if isinstance(results, list) else [results]:
                 metrics, best = outcome.metrics_of(result, self.oracle.objective)
-                self._trainings.append(Training(None, len(self._trainings), metrics, best, 0, []))
-        is_pruned = any(training.pruned for training in self._trainings)
+                self.trainings.append(Training(None, len(self.trainings), metrics, best, 0, []))
+        is_pruned = any(training.pruned for training in self.trainings)
         found.status = "pruned" if is_pruned else "completed"
-        found.metrics = outcome.summary(self._trainings, with_std=self.cv is not None and not is_pruned)
-        best = round(float(np.mean([training.best_epoch for training in self._trainings])))
+        found.metrics = outcome.summary(self.trainings, with_std=self.cv is not None and not is_pruned)
+        best = round(float(np.mean([training.best_epoch for training in self.trainings])))
         self.oracle.update_trial(trial.trial_id, found.metrics, step=best)
 
     def run_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> Any:
@@ -107,24 +118,24 @@ class TrialRunner(keras_tuner.Tuner):
             for fold, part in parts:
                 own = part if isinstance(part, folds.Arguments) else given.of_fold(part)
                 self._train(trial, own, fold, execution)
-                if self._trainings[-1].pruned:
-                    return self._trainings
-        return self._trainings
+                if self.trainings[-1].pruned:
+                    return self.trainings
+        return self.trainings
 
     def _train(self, trial: Any, given: folds.Arguments, fold: int | None, execution: int) -> None:
         """Trains once, and adds what came of it to the trainings of this trial."""
         objective = self.oracle.objective
-        first = not self._trainings
+        first = not self.trainings
         seed_training(derived_seed(self._seed or 0, trial.trial_id.lstrip("0"), execution, fold))
         model = self._try_build(trial.hyperparameters)
         watch = Watch(
             objective,
-            report=self._reporter(trial) if first else None,
+            report=self._report if first else None,
             must_exist=self.trains_plainly or getattr(self.hypermodel, "returns_history", False),
             keeps=self.keep_models > 0,
         )
         training = Training(fold, execution, {}, 0, 0, watch.values)
-        self._trainings.append(training)
+        self.trainings.append(training)
         boards = self._boards(trial, training)
         given = self._go_on(trial, model, given, fold)
         theirs = copied(given.get("callbacks") or [])
@@ -142,6 +153,11 @@ class TrialRunner(keras_tuner.Tuner):
         if self.keep_models and model.built and not watch.pruned:
             self._keep(trial, model, watch, training)
 
+    def run_here(self, trial: Any, report: Reporter | None, *fit_args: Any, **fit_kwargs: Any) -> None:
+        """Runs a trial in the process that is there for it."""
+        self._report = report
+        self.run_trial(trial, *fit_args, **fit_kwargs)
+
     def _length(self, trial: Any) -> list[Any]:
         """Returns what tells schedules how long the longest trial is, if trials have different lengths."""
         longest = getattr(self.oracle, "max_epochs", None)
@@ -153,7 +169,7 @@ class TrialRunner(keras_tuner.Tuner):
         parts += [f"execution_{training.execution}"] if self.executions_per_trial > 1 else []
         return self.boards.callbacks(trial, "-".join(parts) or None)
 
-    def _reporter(self, trial: Any) -> Callable[[float, int], bool] | None:
+    def _reporter(self, trial: Any) -> Reporter | None:
         """Returns what tells the oracle of an epoch, and whether to stop; None if the oracle does not prune."""
         if not self._prunes:
             return None
@@ -173,7 +189,7 @@ class TrialRunner(keras_tuner.Tuner):
     def _keep(self, trial: Any, model: Any, watch: Watch, training: Training) -> None:
         """Writes the best epoch's weights and optimizer, unless another execution of the same fold was better."""
         objective = self.oracle.objective
-        for other in self._trainings[:-1]:
+        for other in self.trainings[:-1]:
             mine, best = training.metrics[objective.name], other.metrics[objective.name]
             if other.fold == training.fold and not objective.better_than(mine, best):
                 return

@@ -82,6 +82,16 @@ def scikit_search(
     """
     if not callable(build) or isinstance(build, keras.Model):
         raise checks.fail("build", "a function that returns a compiled model", build)
+    grid = _checked(space)
+    estimator = _KINDS[checks.choice("kind", kind, _KINDS)](build, fit_kwargs={"verbose": 0, **(fit or {})})
+    if n_iter is None:
+        return model_selection.GridSearchCV(estimator, grid, cv=cv, **kwargs)
+    count, seed = checks.count("n_iter", n_iter), checks.optional(checks.count, "seed", seed, least=0)
+    return model_selection.RandomizedSearchCV(estimator, grid, n_iter=count, cv=cv, random_state=seed, **kwargs)
+
+
+def _checked(space: Any) -> dict[str, Any]:
+    """Returns a space, if it is one."""
     if not isinstance(space, Mapping) or not space:
         raise checks.fail("space", "a dict from arguments of `build` to lists of values, and not empty", space)
     for name, values in space.items():
@@ -89,8 +99,4 @@ def scikit_search(
             raise checks.fail("space", "a dict without the names that the estimator has itself", name)
         if isinstance(values, str | bytes) or (isinstance(values, Sequence) and not values):
             raise checks.fail(f"space[{name!r}]", "a list of values, and not empty", values)
-    estimator = _KINDS[checks.choice("kind", kind, _KINDS)](build, fit_kwargs={"verbose": 0, **(fit or {})})
-    if n_iter is None:
-        return model_selection.GridSearchCV(estimator, dict(space), cv=cv, **kwargs)
-    count, seed = checks.count("n_iter", n_iter), checks.optional(checks.count, "seed", seed, least=0)
-    return model_selection.RandomizedSearchCV(estimator, dict(space), n_iter=count, cv=cv, random_state=seed, **kwargs)
+    return dict(space)

@@ -19,6 +19,7 @@ from kopt.tuning import folds, outcome, project
 from kopt.tuning.boards import Boards
 from kopt.tuning.budget import Budget
 from kopt.tuning.default_oracle import derived_seed, make_oracle
+from kopt.tuning.isolated import Isolation
 from kopt.tuning.outcome import Outcome
 from kopt.tuning.progress import SearchProgress
 from kopt.tuning.results import Searched
@@ -56,6 +57,9 @@ class Tuner(Searched):
         max_epochs_total: Epochs of all trials and folds together, >= 1, after which no trial begins.
         max_consecutive_failures: Failed trials in a row, >= 1, that end the search with an error. None: never.
         executions_per_trial: Trainings of each trial (and fold), >= 1, which are averaged.
+        isolate: "process" runs each trial in a process of its own, which takes the seconds that importing takes: its
+            memory is given back, and if it dies, by a segmentation fault or for want of memory, the trial has failed.
+            What `search` is given and the build function refers to must be picklable. POSIX only. None: in this one.
         tensorboard: Directory to log to for TensorBoard, with `kopt.callbacks.TensorBoard`: a run per trial and fold,
             the table of hyperparameters, and the scalar `search/best_so_far`. None logs nothing.
         directory: Where the project's directory is made; not a remote address.
@@ -93,6 +97,7 @@ class Tuner(Searched):
         max_epochs_total: int | None = None,
         max_consecutive_failures: int | None = None,
         executions_per_trial: int = 1,
+        isolate: str | None = None,
         tensorboard: str | os.PathLike[str] | None = None,
         directory: str | os.PathLike[str] | None = None,
         project_name: str = "search",
@@ -104,12 +109,13 @@ class Tuner(Searched):
         self.keep_models = checks.count("keep_models", keep_models, 0)
         self.budget = Budget(time_budget, max_epochs_total, max_consecutive_failures)
         self.boards = Boards(tensorboard)
+        self.isolate = checks.optional(checks.choice, "isolate", isolate, options=["process"])
         checks.count("executions_per_trial", executions_per_trial)
         on_existing = checks.choice("on_existing", on_existing, project.ON_EXISTING)
-        place = Path(directory or ".") / checks.file_name("project_name", project_name)
-        if "://" in str(directory):
-            raise checks.fail("directory", "a directory of this machine", str(directory))
+        place = _place(directory, project_name)
         self.outcomes: dict[str, Outcome] = {}
+        self.trainings = []
+        self._isolation = None
         self._splits: list[folds.Split] | None = None
         self._given: folds.Arguments | None = None
         self._seed = None
@@ -220,6 +226,7 @@ class Tuner(Searched):
         # What is in memory now stays: the collections between trials look at the trials' own objects only.
         gc.collect()
         gc.freeze()
+        self._isolation = Isolation(self, given.args, given.kwargs) if self.isolate else None
         try:
             self._run_trials(given, verbose)
         except KeyboardInterrupt:
@@ -236,6 +243,8 @@ class Tuner(Searched):
             raise
         finally:
             gc.unfreeze()
+            if self._isolation is not None:
+                self._isolation.close()
 
     def _check_data(self, given: folds.Arguments, groups: Any) -> None:
         """Checks what can be known before the first epoch, splits the data, and compares them with the stored ones."""
@@ -308,6 +317,13 @@ def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_t
         if value is not None and name != "seed":
             raise checks.fail(name, "None if there is an oracle, which has its own", value)
     return oracle
+
+
+def _place(directory: Any, project_name: str) -> Path:
+    """Returns the directory of a project."""
+    if "://" in str(directory):
+        raise checks.fail("directory", "a directory of this machine", str(directory))
+    return Path(directory or ".") / checks.file_name("project_name", project_name)
 
 
 @contextlib.contextmanager
