@@ -223,6 +223,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, caplog):
     with caplog.at_level(logging.WARNING), pytest.raises(KeyboardInterrupt):
         tuner.search(verbose=0)
     assert 'Interrupted with 2 trials ended. To go on, run the same script with on_existing="resume"' in caplog.text
+    assert states(tuner) == ["completed"] * 2
+    assert [row["status"] for row in tuner.rows()] == ["completed", "completed", "running"]
     straight = curve_tuner(tmp_path, project_name="straight")
     straight.search(verbose=0)
     again = curve_tuner(tmp_path, on_existing="resume")

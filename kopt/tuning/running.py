@@ -43,6 +43,7 @@ class TrialRunner(keras_tuner.Tuner):
     trainings: list[Training]
     _isolation: Isolation | None
     _report: Reporter | None = None
+    _running: Outcome
     _seed: int | None
     _splits: list[folds.Split] | None
 
@@ -72,7 +73,7 @@ class TrialRunner(keras_tuner.Tuner):
 
     def _try_run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
         begin = time.monotonic()
-        found = self.outcomes[trial.trial_id] = Outcome(trial.trial_id)
+        found = self._running = Outcome(trial.trial_id)
         self.trainings = []
         try:
             self._run_and_update_trial(trial, *fit_args, **fit_kwargs)
@@ -91,6 +92,7 @@ class TrialRunner(keras_tuner.Tuner):
         found.trainings = self.trainings
         found.epochs = sum(training.epochs for training in self.trainings)
         found.seconds = time.monotonic() - begin
+        self.outcomes[trial.trial_id] = found  # Not sooner: what is interrupted has no outcome.
 
     def _run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
         self._report = self._reporter(trial)
@@ -99,7 +101,7 @@ class TrialRunner(keras_tuner.Tuner):
         else:
             results = self.trainings
             self._isolation.run(trial, self._report, self.trainings)
-        found = self.outcomes[trial.trial_id]
+        found = self._running
         if not self.trainings:  # A subclass has run it in its own way.
             for result in results if isinstance(results, list) else [results]:
                 metrics, best = outcome.metrics_of(result, self.oracle.objective)
