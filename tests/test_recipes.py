@@ -169,3 +169,15 @@ def test_sam_and_averaging_are_compared(tmp_path):
         assert steps(train, "epoch_loss") == [0, 1]
     result = run("06_sam_and_averaging.py", "--only", "swb", "--log-dir", str(tmp_path))
     assert "--only must be one of: SGD, exponential average" in result.stderr
+
+
+def test_cross_validation_is_searched_and_shown(tmp_path):
+    result = run("11_cross_validation.py", "--folds", "2", "--epochs", "1", "--trials", "1", "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    place = tmp_path / "cross-validation"
+    assert re.search(r"│ 0 +│ \d\.\d{3} ± 0\.\d{3} +│ 0\.\d{3} ± 0\.\d{3} +│", result.stdout), result.stdout
+    assert len(re.findall(r"│ [01] +│ \d\.\d{4} +│ 0\.\d{4} +│ 1 +│", result.stdout)) == 2
+    assert (place / "model.keras").exists()
+    assert "Parallel coordinates" in (place / "report.html").read_text()
+    for fold in range(2):
+        assert steps(events(place / "tensorboard" / "trial_0" / f"fold_{fold}" / "train"), "epoch_loss") == [0]

@@ -3,7 +3,9 @@
 from kopt.tuning.hypermodel import make_hypermodel
 from kopt.tuning.oracle import OptunaOracle
 from kopt.tuning.sampler import ConditionalGPSampler
+from kopt.tuning.scikit import scikit_search
 from kopt.tuning.space import Choice, Float, Int, Maybe, OptimizerSpace, ScheduleSpace, SearchSpace
+from kopt.tuning.tuner import Tuner
 
 __all__ = [
     "Choice",
@@ -15,5 +17,7 @@ __all__ = [
     "OptunaOracle",
     "ScheduleSpace",
     "SearchSpace",
+    "Tuner",
     "make_hypermodel",
+    "scikit_search",
 ]

@@ -1,0 +1,174 @@
+"""What a search has found: the best settings and models, a table of all trials, a last training on all data."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+from kopt._core import checks
+from kopt.tuning import folds, report
+from kopt.tuning.boards import values_of
+from kopt.tuning.default_oracle import derived_seed, seed_training
+from kopt.tuning.importances import importances
+from kopt.tuning.running import TrialRunner, copied
+
+
+class Searched(TrialRunner):
+    """The part of `kopt.tuning.Tuner` that answers what came of the search."""
+
+    _given: folds.Arguments | None
+
+    def best_hyperparameters(self, n: int = 1) -> list[keras_tuner.HyperParameters]:
+        """Returns the hyperparameters of the best `n` trials, best first; pruned and failed ones are none of them.
+
+        Args:
+            n: How many, >= 1.
+        """
+        return [trial.hyperparameters for trial in self.best_trials(checks.count("n", n))]
+
+    def get_best_hyperparameters(self, num_trials: int = 1) -> list[keras_tuner.HyperParameters]:
+        """Returns `best_hyperparameters(num_trials)`."""
+        return self.best_hyperparameters(num_trials)
+
+    def best_model(self, fold: int = 0) -> Any:
+        """Returns the model of the best trial with the weights, and the optimizer's state, of its best epoch.
+
+        Args:
+            fold: With cross-validation, which of the models: from 0.
+
+        Raises:
+            ValueError: No trial has run to its end, or its weights were not kept.
+        """
+        return self.load_model(self._best(), checks.count("fold", fold, 0))
+
+    def get_best_models(self, num_models: int = 1) -> list[Any]:
+        """Returns the models of the best trials; only `keep_models` of them are on disk."""
+        return [self.load_model(trial) for trial in self.best_trials(checks.count("num_models", num_models))]
+
+    def refit(self, *fit_args: Any, epochs: int | None = None, callbacks: Iterable[Any] = (), **fit_kwargs: Any) -> Any:
+        """Trains a new model with the best hyperparameters, on all data, and returns it.
+
+        Args:
+            *fit_args: What `model.fit` takes. Nothing takes what `search` was given in this process, its validation
+                data added to the training data.
+            epochs: None for the best trial's best epoch (its mean over folds), if `search` was given `epochs`.
+            callbacks: Those of this training; those of the search are not used, as there is no validation.
+            **fit_kwargs: What `model.fit` takes.
+
+        Raises:
+            ValueError: No trial has run to its end, or there are no data.
+        """
+        best = self._best()
+        given = folds.Arguments(fit_args, fit_kwargs)
+        if given.get("x") is None:
+            if self._given is None or self._given.get("x") is None:
+                raise ValueError("`refit` must be given data: `search` has not run in this process. Received: no data.")
+            given = everything(self._given).replaced(**fit_kwargs)
+        if epochs is not None:
+            given = given.replaced(epochs=checks.count("epochs", epochs))
+        elif self._given is not None and self._given.get("epochs") is not None and "epochs" not in fit_kwargs:
+            given = given.replaced(epochs=self.outcomes[best.trial_id].best_epoch + 1)
+        seed_training(derived_seed(self._seed or 0, best.trial_id, "refit"))
+        model = self._try_build(best.hyperparameters)
+        given = given.replaced(callbacks=copied(callbacks))
+        self.hypermodel.fit(best.hyperparameters, model, *given.args, **given.kwargs)
+        return model
+
+    def results(self, *, folds: bool = False) -> Any:
+        """Returns a table of all trials: a DataFrame if pandas is installed, else a list of dicts.
+
+        Columns are `trial`, `status` ("completed", "pruned", "failed", "running"), the metrics of the best epoch (with
+        folds their mean, and `<name>_std`), `epochs`, `seconds`, `hp/<name>` of the active hyperparameters, `error`.
+
+        Args:
+            folds: Whether to have a row for each training, with `fold`, `execution` and `best_epoch`, in place of a row
+                for each trial.
+        """
+        rows = self.rows(folds=folds)
+        try:
+            import pandas
+        except ImportError:
+            return rows
+        return pandas.DataFrame(rows)
+
+    def rows(self, *, folds: bool = False) -> list[dict[str, Any]]:
+        """Returns the rows of `results`."""
+        rows = []
+        for key, trial in sorted(getattr(self.oracle, "trials", {}).items(), key=lambda item: item[0].zfill(20)):
+            found = self.outcomes.get(key)
+            values = {f"hp/{name}": value for name, value in values_of(trial).items()}
+            ended = found is not None and trial.status in ("COMPLETED", "FAILED")
+            row = {"trial": key, "status": found.status if ended and found is not None else "running"}
+            if found is None or not folds:
+                told = {} if found is None else {"epochs": found.epochs, "seconds": found.seconds, "error": found.error}
+                rows.append(row | (found.metrics if found is not None else {}) | told | values)
+                continue
+            for training in found.trainings:
+                place = {"fold": training.fold, "execution": training.execution, "best_epoch": training.best_epoch}
+                rows.append(row | place | {"epochs": training.epochs} | training.metrics | values)
+        return rows
+
+    def importances(self) -> dict[str, float]:
+        """Returns the share that each hyperparameter has in the objective, greatest first; they sum to 1.
+
+        They are what a random forest loses when the values of one are shuffled between the trials that have run to
+        their end: a guide for the next search, of a few trials a rough one.
+
+        Raises:
+            ValueError: There are fewer than five such trials.
+        """
+        done = [row for row in self.rows() if row["status"] == "completed"]
+        values = [row[self.oracle.objective.name] for row in done]
+        return importances([report.settings_of(row) for row in done], values)
+
+    def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
+        """Writes one page in HTML that needs nothing else, and returns where it is.
+
+        It has the best so far, parallel coordinates, importances, the objective over each hyperparameter, and a table
+        of all trials with their errors.
+
+        Args:
+            path: Of the file, in a directory that is there.
+        """
+        place = Path(path)
+        traces = {key: found.traceback for key, found in self.outcomes.items() if found.traceback}
+        title = f"Search {self.project_name!r}"
+        place.write_text(report.page(title, self.rows(), self.oracle.objective, traces), encoding="utf-8")
+        return place
+
+    def _best(self) -> Any:
+        best = self.best_trials(1)
+        if not best:
+            failed = [found.error for found in self.outcomes.values() if found.status == "failed"]
+            last = f" The last error: {failed[-1]}" if failed else ""
+            raise ValueError(
+                f"`search` must have run a trial to its end. Received: {len(self.outcomes)} trials, {len(failed)} of "
+                f"them failed.{last}"
+            )
+        return best[0]
+
+
+def everything(given: folds.Arguments) -> folds.Arguments:
+    """Returns arguments of `fit` with the validation data among the training data, and nothing to validate with."""
+    validation = given.get("validation_data")
+    if validation is None:
+        return given.replaced(validation_split=None)
+    if not isinstance(validation, list | tuple):
+        raise ValueError(
+            "`refit` must be given data: the validation data are no arrays that can be added to the training data. "
+            f"Received: validation_data of class {type(validation).__name__}."
+        )
+    names = [name for name in ("x", "y", "sample_weight") if given.get(name) is not None]
+    if names[-1] == "sample_weight" and len(validation) == 2:
+        validation = (*validation, np.ones(folds.rows_of({"validation_data": validation[0]}), "float32"))
+    joined = {
+        name: keras.tree.map_structure(
+            lambda a, b: np.concatenate([folds.as_array(a), folds.as_array(b)]), given.get(name), part
+        )
+        for name, part in zip(names, validation, strict=False)
+    }
+    return given.replaced(**joined, validation_data=None, validation_split=None)

@@ -1,0 +1,285 @@
+"""One trial after the other: trained on each fold, watched, judged, its weights kept while it is among the best."""
+
+import copy
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+from kopt.tuning import folds, outcome, project
+from kopt.tuning.boards import Boards
+from kopt.tuning.default_oracle import derived_seed, seed_training
+from kopt.tuning.isolated import Isolation
+from kopt.tuning.outcome import Outcome, Training
+from kopt.tuning.promotion import FullLength, epochs_of, is_state, read_weights, state_path, write_weights
+from kopt.tuning.watching import REPORT, Hooks, Watch
+
+Reporter = Callable[[float, int], bool]
+_log = logging.getLogger(__name__)
+
+
+class TrialRunner(keras_tuner.Tuner):
+    """The part of `kopt.tuning.Tuner` that runs a trial.
+
+    Attributes:
+        cv: A number of folds, a splitter, or None.
+        keep_models: How many of the best trials keep their weights.
+        outcomes: What came of the trials that have ended, by trial.
+        boards: What logs for TensorBoard.
+        trainings: Of the trial that runs.
+    """
+
+    cv: Any
+    keep_models: int
+    outcomes: dict[str, Outcome]
+    boards: Boards
+    _prunes: bool
+    trainings: list[Training]
+    _isolation: Isolation | None
+    _report: Reporter | None = None
+    _running: Outcome
+    _seed: int | None
+    _splits: list[folds.Split] | None
+
+    @property
+    def trains_plainly(self) -> bool:
+        """Whether training is `model.fit`, so that what an epoch's logs hold is all that there will be."""
+        fit = type(self.hypermodel).fit
+        return type(self).run_trial is TrialRunner.run_trial and fit is keras_tuner.HyperModel.fit
+
+    def on_trial_begin(self, trial: Any) -> None:
+        """Forgets what a run of this trial has left that was killed or is tried again."""
+        trial.metrics = type(trial.metrics)()
+        self.boards.begin_trial(trial)
+        super().on_trial_begin(trial)
+
+    def on_trial_end(self, trial: Any) -> None:
+        """Writes what came of the trial, tells the oracle, and deletes weights that are no longer among the best."""
+        self.outcomes[trial.trial_id].write(Path(self.get_trial_dir(trial.trial_id)))
+        super().on_trial_end(trial)
+        if self._is_worker():
+            self.outcomes = outcome.read(Path(self.project_dir))  # Others have trials, too.
+        kept = {best.trial_id for best in self.best_trials(self.keep_models)}
+        for path in self._files():
+            key = path.parent.name.removeprefix("trial_")
+            if key in self.outcomes and key not in kept and not is_state(path):
+                path.unlink(missing_ok=True)  # Another worker may have been faster.
+
+    def _try_run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
+        begin = time.monotonic()
+        found = self._running = Outcome(trial.trial_id)
+        self.trainings = []
+        try:
+            self._run_and_update_trial(trial, *fit_args, **fit_kwargs)
+            trial.status = "COMPLETED"
+        except keras_tuner.errors.FatalError:
+            raise
+        except Exception as error:  # Whatever the user's model raises is a result of the trial.
+            if project.is_full(error):
+                raise
+            given_up = isinstance(error, keras_tuner.errors.FailedTrialError)
+            trial.status = "FAILED" if given_up else "INVALID"
+            found.status = "failed"
+            found.error = f"{str(error) or type(error).__name__}" if given_up else f"{type(error).__name__}: {error}"
+            found.traceback = trial.message = traceback.format_exc()
+            _log.warning("Trial %s failed: %s", trial.trial_id, found.error)
+        found.trainings = self.trainings
+        found.epochs = sum(training.epochs for training in self.trainings)
+        found.seconds = time.monotonic() - begin
+        self.outcomes[trial.trial_id] = found  # Not sooner: what is interrupted has no outcome.
+
+    def _run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
+        self._report = self._reporter(trial)
+        if self._isolation is None:
+            results = self.run_trial(trial, *fit_args, **fit_kwargs)
+        else:
+            results = self.trainings
+            self._isolation.run(trial, self._report, self.trainings)
+        found = self._running
+        if not self.trainings:  # A subclass has run it in its own way.
+            for result in results if isinstance(results, list) else [results]:
+                metrics, best = outcome.metrics_of(result, self.oracle.objective)
+                self.trainings.append(Training(None, len(self.trainings), metrics, best, 0, []))
+        is_pruned = any(training.pruned for training in self.trainings)
+        found.status = "pruned" if is_pruned else "completed"
+        found.metrics = outcome.summary(self.trainings, with_std=self.cv is not None and not is_pruned)
+        best = round(float(np.mean([training.best_epoch for training in self.trainings])))
+        self.oracle.update_trial(trial.trial_id, found.metrics, step=best)
+
+    def run_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> Any:
+        """Trains the model of a trial: once, or once per execution and fold; a pruned one ends early."""
+        given = folds.Arguments(fit_args, fit_kwargs)
+        parts = [(None, given)] if self._splits is None else [*enumerate(self._splits)]
+        for execution in range(self.executions_per_trial):
+            for fold, part in parts:
+                own = part if isinstance(part, folds.Arguments) else given.of_fold(part)
+                self._train(trial, own, fold, execution)
+                if self.trainings[-1].pruned:
+                    return self.trainings
+        return self.trainings
+
+    def _train(self, trial: Any, given: folds.Arguments, fold: int | None, execution: int) -> None:
+        """Trains once, and adds what came of it to the trainings of this trial."""
+        objective = self.oracle.objective
+        first = not self.trainings
+        seed_training(derived_seed(self._seed or 0, trial.trial_id.lstrip("0"), execution, fold))
+        model = self._try_build(trial.hyperparameters)
+        watch = Watch(
+            objective,
+            report=self._report if first else None,
+            must_exist=self.trains_plainly or getattr(self.hypermodel, "returns_history", False),
+            keeps=self.keep_models > 0,
+        )
+        training = Training(fold, execution, {}, 0, 0, watch.values)
+        self.trainings.append(training)
+        boards = self._boards(trial, training)
+        given = self._go_on(trial, model, given, fold)
+        theirs = copied(given.get("callbacks") or [])
+        own = given.replaced(callbacks=[*self._length(trial), *theirs, *boards, Hooks(self, trial), watch])
+        try:
+            results = self.hypermodel.fit(trial.hyperparameters, model, *own.args, **own.kwargs)
+        finally:
+            training.epochs = watch.epochs
+            for board in boards:
+                board.close()  # An exception leaves it open.
+        training.metrics, training.best_epoch = outcome.metrics_of(results, objective)
+        training.pruned = watch.pruned
+        if model.built and epochs_of(trial.hyperparameters.values):
+            write_weights(model, state_path(self._weights(trial.trial_id, fold)))
+        if self.keep_models and model.built and not watch.pruned:
+            self._keep(trial, model, watch, training)
+
+    def run_here(self, trial: Any, report: Reporter | None, *fit_args: Any, **fit_kwargs: Any) -> None:
+        """Runs a trial in the process that is there for it."""
+        self._report = report
+        self.run_trial(trial, *fit_args, **fit_kwargs)
+
+    def _length(self, trial: Any) -> list[Any]:
+        """Returns what tells schedules how long the longest trial is, if trials have different lengths."""
+        longest = getattr(self.oracle, "max_epochs", None)
+        return [FullLength(longest)] if longest and epochs_of(trial.hyperparameters.values) else []
+
+    def _boards(self, trial: Any, training: Training) -> list[Any]:
+        """Returns the callbacks that log one training."""
+        parts = [] if training.fold is None else [f"fold_{training.fold}"]
+        parts += [f"execution_{training.execution}"] if self.executions_per_trial > 1 else []
+        return self.boards.callbacks(trial, "-".join(parts) or None)
+
+    def _reporter(self, trial: Any) -> Reporter | None:
+        """Returns what tells the oracle of an epoch, and whether to stop; None if the oracle does not prune."""
+        if not self._prunes:
+            return None
+
+        def report(value: float, epoch: int) -> bool:
+            told = self.oracle.update_trial(trial.trial_id, {REPORT: value}, step=epoch)
+            return bool(told.status == "STOPPED")
+
+        return report
+
+    # The weights.
+
+    def _weights(self, trial_id: str, fold: int | None) -> Path:
+        name = "checkpoint" if fold is None else f"fold_{fold}"
+        return Path(self.get_trial_dir(trial_id)) / f"{name}.weights.h5"
+
+    def _keep(self, trial: Any, model: Any, watch: Watch, training: Training) -> None:
+        """Writes the best epoch's weights and optimizer, unless another execution of the same fold was better."""
+        objective = self.oracle.objective
+        for other in self.trainings[:-1]:
+            mine, best = training.metrics[objective.name], other.metrics[objective.name]
+            if other.fold == training.fold and not objective.better_than(mine, best):
+                return
+        watch.restore(model)
+        write_weights(model, self._weights(trial.trial_id, training.fold))
+
+    def _go_on(self, trial: Any, model: Any, given: folds.Arguments, fold: int | None) -> folds.Arguments:
+        """Puts the state of the trial that this one goes on with into the model, and returns the arguments for that.
+
+        Hyperband promotes trials so. Without the state, of a trial that failed, the training begins at the beginning.
+        """
+        values = trial.hyperparameters.values
+        wanted = epochs_of(values)
+        if wanted.get("initial_epoch"):
+            path = state_path(self._weights(values["tuner/trial_id"], fold))
+            if path.exists():
+                read_weights(model, path)
+            else:
+                wanted["initial_epoch"] = 0
+        return given.replaced(**wanted)
+
+    def on_search_end(self) -> None:
+        """Deletes the states that no trial goes on with any more."""
+        for path in self._files():
+            if is_state(path):
+                path.unlink(missing_ok=True)  # Another worker may have been faster.
+        super().on_search_end()
+
+    def _files(self) -> list[Path]:
+        return list(Path(self.project_dir).glob("trial_*/*.weights.h5"))
+
+    def load_model(self, trial: Any, fold: int = 0) -> Any:
+        """Returns the model of a trial with the weights and the optimizer of its best epoch.
+
+        Args:
+            trial: A trial of this search that has kept its weights.
+            fold: Of which fold, if there are any.
+        """
+        path = self._weights(trial.trial_id, None if self.cv is None else fold)
+        if not path.exists():
+            raise ValueError(
+                f"Trial {trial.trial_id} has no weights on disk. Received: keep_models={self.keep_models}; the best "
+                "trials only keep theirs. `refit` trains with its hyperparameters anew."
+            )
+        model = self._try_build(trial.hyperparameters)
+        read_weights(model, path)
+        return model
+
+    def best_trials(self, n: int = 1) -> list[Any]:
+        """Returns the best `n` trials, best first, of those that have run to their end.
+
+        Args:
+            n: How many, >= 0.
+        """
+        if not n:
+            return []
+        ranked = self.oracle.get_best_trials(len(self.outcomes) + 1)
+        done = {key for key, found in self.outcomes.items() if found.status == "completed"}
+        return [trial for trial in ranked if trial.status == "COMPLETED" and trial.trial_id in done][:n]
+
+    def _try_build(self, hp: Any) -> Any:
+        """Builds a model under names that count from nothing, without KerasTuner's collection of all garbage."""
+        keras.utils.clear_session(free_memory=False)
+        model = self._build_hypermodel(hp)
+        size = sum(int(np.prod(v.shape)) for v in model.trainable_variables) if is_model(model).built else 0
+        if self.max_model_size and size > self.max_model_size:
+            raise keras_tuner.errors.FailedTrialError(
+                f"The model has {size} parameters, more than `max_model_size`, {self.max_model_size}."
+            )
+        return model
+
+
+def is_model(made: Any) -> Any:
+    """Returns what a build function returned, if it is a Keras model."""
+    if not isinstance(made, keras.Model):
+        raise keras_tuner.errors.FatalTypeError(
+            "`hypermodel` must be a function that returns a compiled keras.Model, or a HyperModel whose `build` does. "
+            f"It returned {made!r} of class {type(made).__name__}."
+        )
+    return made
+
+
+def copied(callbacks: Any) -> list[Any]:
+    """Returns deep copies of callbacks: state of one training is none of the next one's."""
+    try:
+        return [copy.deepcopy(callback) for callback in callbacks]
+    except TypeError as error:
+        names = ", ".join(type(callback).__name__ for callback in callbacks)
+        raise keras_tuner.errors.FatalValueError(
+            f"`callbacks` must be callbacks that can be copied: each training has its own ({error}). Received: {names}."
+        ) from error
