@@ -139,7 +139,7 @@ def test_another_search_is_never_mixed_in(tmp_path):
         tuning.Tuner(Wider(), objective=keras_tuner.Objective("score", "max"), cv=3, **options)
     for part in ("`u`", "`units`: is new", "`kind`: is gone", "'max'", "folds: None, now 3"):
         assert part in str(error.value)
-    with pytest.raises(ValueError, match="oracle: RandomSearchOracle, now BayesianOptimizationOracle"):
+    with pytest.raises(ValueError, match="oracle: OptunaOracle, now BayesianOptimizationOracle"):
         tuning.Tuner(Curve(), keras_tuner.oracles.BayesianOptimizationOracle(SCORE), **options)
     with pytest.raises(ValueError, match=r"`seed` must be 0, as in the search that goes on, or None"):
         curve_tuner(tmp_path, on_existing="resume", seed=1)

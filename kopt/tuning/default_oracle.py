@@ -7,6 +7,7 @@ import keras
 import keras_tuner
 
 from kopt._backend import watch
+from kopt.tuning.oracle import OptunaOracle
 
 
 def derived_seed(seed: int, *parts: Any) -> int:
@@ -27,9 +28,7 @@ def make_oracle(*, objective: Any, max_trials: int, seed: int | None, **options:
     Args:
         objective: As `keras_tuner.Oracle` takes it.
         max_trials: The number of trials.
-        seed: Any integer; None for one by chance. KerasTuner takes 0 for None, and neighbouring seeds for nearly the
-            same search: it is given one that is derived from this.
-        options: What else an oracle takes.
+        seed: An integer >= 0; None for one by chance.
+        options: What else `OptunaOracle` takes.
     """
-    own = None if seed is None else derived_seed(seed, "oracle")
-    return keras_tuner.oracles.RandomSearchOracle(objective, max_trials=max_trials, seed=own, **options)
+    return OptunaOracle(objective, max_trials, seed=seed, **options)

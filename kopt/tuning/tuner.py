@@ -26,7 +26,7 @@ from kopt.tuning.results import Searched
 from kopt.tuning.running import copied, is_model
 
 _log = logging.getLogger(__name__)
-_ORACLE = ("hyperparameters", "tune_new_entries", "allow_new_entries", "max_retries_per_trial")
+_ORACLE = ("sampler", "pruner", "hyperparameters", "tune_new_entries", "allow_new_entries", "max_retries_per_trial")
 _TUNER = ("max_model_size", "optimizer", "loss", "metrics", "distribution_strategy", "tuner_id")
 
 
@@ -45,8 +45,8 @@ class Tuner(Searched):
     Args:
         hypermodel: A `keras_tuner.HyperModel`, or a function of `hp` that returns a compiled model.
         oracle: A `keras_tuner.Oracle`. If it has `is_pruned`, it is told the objective after each epoch and may stop
-            the trial. None makes one from `objective`, `max_trials`, `seed` and what else KerasTuner's oracles take:
-            `hyperparameters`, `tune_new_entries`, `allow_new_entries`, `max_retries_per_trial`.
+            the trial. None makes an `OptunaOracle` of `objective`, `max_trials`, `seed` and what else that takes:
+            `sampler`, `pruner`, `hyperparameters`, `tune_new_entries`, `allow_new_entries`, `max_retries_per_trial`.
         objective: Name of a metric, such as "val_loss", or a `keras_tuner.Objective`.
         max_trials: Number of trials, >= 1; 10 if there is no oracle.
         cv: None, a number of folds >= 2, or a scikit-learn splitter. A number is stratified if `y` looks like classes
@@ -76,7 +76,7 @@ class Tuner(Searched):
     Example:
 
     ```python
-    tuner = kopt.tuning.Tuner(build, objective="val_accuracy", max_trials=20, cv=5, project_name="digits")
+    tuner = kopt.tuning.Tuner(build, objective="val_accuracy", max_trials=20, cv=5, pruner="asha")
     tuner.search(x, y, epochs=10)
     print(tuner.results())
     model = tuner.best_model()
