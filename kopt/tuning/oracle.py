@@ -46,7 +46,7 @@ class OptunaOracle(RecordedOracle):
 
     Args:
         objective: As for KerasTuner: a metric's name, a `keras_tuner.Objective`, a list of these, or None where the
-            tuner returns a number to minimise.
+            tuner returns a number to minimise. What ends in "loss" is minimised, also if KerasTuner does not know it.
         max_trials: How many trials at most, >= 1.
         sampler: "auto" (`ConditionalGPSampler`), "random", "grid" (in order, ten values of a continuous range),
             "sobol", "halton", "tpe" (multivariate and grouped), "gp" (Optuna's, needs torch), "cmaes" (needs cmaes),
@@ -107,7 +107,7 @@ class OptunaOracle(RecordedOracle):
             sampler,
             pruner,
             seed,
-            objective=list(objective) if isinstance(objective, tuple) else objective,
+            objective=_directed(objective),
             max_trials=max_trials,
             hyperparameters=hyperparameters,
             allow_new_entries=checks.flag("allow_new_entries", allow_new_entries),
@@ -304,3 +304,12 @@ def _from(point: Mapping[str, Any]) -> Any:
 
 def _at(space: SpaceMap, row: np.ndarray) -> Any:
     return _from(space.tree().values(row))
+
+
+def _directed(objective: Any) -> Any:
+    """Returns objectives with a direction where their names say it and KerasTuner does not see it: `val_plain_loss`."""
+    if isinstance(objective, list | tuple):
+        return [_directed(one) for one in objective]
+    if isinstance(objective, str) and objective.endswith("loss"):
+        return keras_tuner.Objective(objective, "min")
+    return objective
