@@ -115,9 +115,9 @@ def parallel(settings: Sequence[Mapping[str, Any]], objective: Sequence[float], 
         told = ", ".join(f"{key}={rows[i][key]}" for key in names if key in rows[i])
         style = f'style="stroke-opacity:{0.12 + 0.88 * share**2:.2f}"'
         parts.append(f'<polyline class="trial" {style} points="{points}"><title>{html.escape(told)}</title></polyline>')
-    for key in names:
+    for i, key in enumerate(names):
         parts.append(_line(places[key], _TOP + 8, places[key], HEIGHT - _BOTTOM - 24))
-        parts.append(_label(places[key], HEIGHT - 6, key))
+        parts.append(_label(places[key], HEIGHT - 6 - 14 * (i % 2), key))  # Neighbours' names may be long.
         parts += [_label(places[key] + 5, axes[key].at(tick) + 4, tick, "start") for tick in axes[key].ticks]
     return _picture(parts, width)
 
