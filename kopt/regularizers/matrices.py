@@ -51,10 +51,13 @@ def leading(multiply: Callable[[Any, Any], Any], matrices: Any, iterations: int)
     start = np.random.RandomState(0).normal(size=(1, columns, 1))
     v = ops.convert_to_tensor(start / np.linalg.norm(start), matrices.dtype)
     constant = ops.stop_gradient(matrices)
-    for _ in range(iterations):
+
+    def stretched(_: Any, v: Any) -> Any:
         w = multiply(constant, v)
-        v = w / ops.maximum(norms(w), 1e-30)
-    return v
+        return w / ops.maximum(norms(w), 1e-30)
+
+    # A loop of the compiler's: written out, XLA takes seconds for each kernel.
+    return ops.stop_gradient(ops.fori_loop(0, iterations, stretched, v + ops.zeros_like(constant[:, :1, :1])))
 
 
 def norms(vectors: Any) -> Any:

@@ -39,7 +39,7 @@ class L1(Penalty):
 
     def __call__(self, x: Any) -> Any:
         """Returns the penalty, a scalar."""
-        return self.strength("l1") * ops.sum(ops.absolute(wide(x)))
+        return self.strength("l1") * absolute_sum(wide(x))
 
 
 @register
@@ -111,4 +111,9 @@ class L1L2(Penalty):
     def __call__(self, x: Any) -> Any:
         """Returns the penalty, a scalar."""
         x = wide(x)
-        return self.strength("l1") * ops.sum(ops.absolute(x)) + self.strength("l2") * ops.sum(ops.square(x))
+        return self.strength("l1") * absolute_sum(x) + self.strength("l2") * ops.sum(ops.square(x))
+
+
+def absolute_sum(x: Any) -> Any:
+    """Returns the sum of absolute values, of which the gradient at 0 is 0; JAX' own is 1 there."""
+    return ops.sum(x * ops.stop_gradient(ops.sign(x)))
