@@ -1,7 +1,9 @@
 """Penalties against NumPy in float64, and models that train with them while their strengths change."""
 
+import copy
 import json
 
+import devices
 import keras
 import numpy as np
 import pytest
@@ -338,6 +340,29 @@ def test_a_strength_is_assigned_inside_and_between_fits(activity):
     assert trained(model, 1) == [3.0]
     assert float(penalty.l2) == penalty.get_config()["l2"] == 3.0
     assert repr(penalty.l2) == "Strength(l2=3.0)"
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras spreads trainings on TensorFlow and JAX")
+@pytest.mark.parametrize("is_made_inside", [False, True])
+def test_a_strength_is_assigned_on_two_devices(is_made_inside):
+    """Each replica's share of the penalty is half of it: together they are the whole."""
+    spread = (
+        devices.mirrored() if keras.backend.backend() == "tensorflow" else devices.distributed(devices.data_parallel)
+    )
+    early = R.L2(0.25)
+    with spread:
+        penalty = R.L2(0.25) if is_made_inside else early
+        model = shown(penalty)
+        assert trained(model, 2, lambda epoch: penalty.l2.assign([0.5, 2.0][epoch])) == [0.5, 2.0]
+
+
+def test_a_copied_regularizer_has_a_strength_of_its_own():
+    penalty = R.L2(0.25)
+    model = shown(penalty)
+    model = keras.models.clone_model(model)
+    copied = model.layers[0].kernel_regularizer
+    copied.l2.assign(0.5)
+    assert (float(penalty.l2), float(copied.l2), float(copy.deepcopy(copied).l2)) == (0.25, 0.5, 0.5)
 
 
 def test_an_assigned_strength_is_saved(tmp_path):

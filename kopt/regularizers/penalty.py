@@ -63,8 +63,8 @@ class Penalty(keras.regularizers.Regularizer):
     """A regularizer whose strengths can be assigned (`regularizer.factor.assign(1e-3)`) or follow schedules.
 
     A regularizer is no part of the model, so a schedule needs a model around it that knows the step:
-    `kopt.losses.ScheduledLoss`, `RDrop` or `GradientPenalty`. Without one training raises. Where a model is called in
-    inference outside of these, the penalty of a scheduled activity regularizer counts as 0.
+    `kopt.losses.ScheduledLoss`, `RDrop` or `GradientPenalty`. Without one training raises, and so does `evaluate`, but
+    for activity regularizers on TensorFlow and PyTorch: their penalty counts as 0 in inference, as in `predict`.
 
     Attributes:
         strengths: Names of the arguments that are strengths.
