@@ -18,7 +18,7 @@ class EntropyPenalty(Penalty):
     over positions where outputs have several, as Keras' cross-entropies take it; masks and sample weights are not seen.
 
     Args:
-        factor: Strength (beta in the paper), >= 0, or a schedule of it: as in `L1`. The paper uses 0.1 to 2.5.
+        factor: Strength (beta in the paper), >= 0, or a schedule of it: as in `L1`.
         from_logits: Whether the layer's outputs are logits; else they are probabilities.
         axis: Of the classes, an integer.
 

@@ -21,8 +21,7 @@ class SoftOrthogonal(Penalty):
     Costs about rows * columns^2 multiplications in a step.
 
     Args:
-        factor: Strength, >= 0, or a schedule of it: as in `L1`. Bansal et al. use 0.1 to 1e-4, in this range
-            falling in the course of training.
+        factor: Strength, >= 0, or a schedule of it: as in `L1`. Bansal et al. lower it in the course of training.
         depthwise: Whether the kernels are those of depthwise convolutions, (height, width, in, multiplier): then each
             input channel has a matrix (height * width, multiplier) of its own. Shapes alone do not tell.
 

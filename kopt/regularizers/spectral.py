@@ -19,8 +19,8 @@ class SpectralPenalty(Penalty):
     The paper writes lambda / 2: factor = lambda / 2. It takes 1 iteration and keeps the vector from step to step; here
     nothing is kept, and 20 is the default.
 
-    Costs about 4 * iterations * rows * columns multiplications and additions in a step. Of convolutions the matrix's
-    singular value is no bound of the layer's; it is within a factor of sqrt(height * width) of one.
+    Costs about 4 * iterations * rows * columns multiplications and additions in a step. A convolution stretches its
+    inputs by sigma at least, and by sqrt(height * width) * sigma at most.
 
     Args:
         factor: Strength, >= 0, or a schedule of it: as in `L1`. The paper uses lambda = 0.01.
