@@ -1,8 +1,19 @@
 """Optimizers, schedules, instrumentation and tuning for Keras 3."""
 
-from kopt import layers, losses, optimizers, schedules, transforms
+from kopt import layers, losses, optimizers, regularizers, schedules, transforms
 
-__all__ = ["SAM", "callbacks", "layers", "losses", "monitoring", "optimizers", "schedules", "transforms", "tuning"]
+__all__ = [
+    "SAM",
+    "callbacks",
+    "layers",
+    "losses",
+    "monitoring",
+    "optimizers",
+    "regularizers",
+    "schedules",
+    "transforms",
+    "tuning",
+]
 __version__ = "0.1.0"
 
 

@@ -14,6 +14,7 @@ import kopt.callbacks
 import kopt.layers
 import kopt.losses
 import kopt.monitoring
+import kopt.regularizers
 import kopt.testing
 import kopt.training
 import kopt.tuning
@@ -25,6 +26,7 @@ ROOMS = [
     kopt.schedules,
     kopt.layers,
     kopt.losses,
+    kopt.regularizers,
     kopt.callbacks,
     kopt.monitoring,
     kopt.training,

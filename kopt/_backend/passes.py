@@ -34,3 +34,15 @@ def masked(values: Any, mask: Any) -> Any:
 def seed_of(layer: Any) -> Any:
     """Returns the generator of a preprocessing layer, for the backend it computes with: TensorFlow in `tf.data`."""
     return layer._get_seed_generator(layer.backend._backend)
+
+
+def is_prediction() -> bool:
+    """Returns whether a layer is called where nobody will ask for penalties: in inference, outside of a train step.
+
+    In the stateless call of a train or test step on JAX, losses are collected; elsewhere the call knows its `training`.
+    """
+    scope = backend.get_stateless_scope()
+    if scope is not None:
+        return not scope.collect_losses
+    call = global_state.get_global_attribute("current_call_ctx")
+    return call is not None and not call.get_value("training")

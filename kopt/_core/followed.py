@@ -1,7 +1,8 @@
-"""Numbers of layers and losses that may follow a schedule, and the step at which they do.
+"""Numbers of layers, losses and regularizers that may follow a schedule, and the step at which they do.
 
-A layer counts its training passes in a variable of its own. A loss has no variables that a model knows of: JAX would
-bake them into the compiled step. It asks `current_step`, which a model around the user's model answers (`kopt.losses`).
+A layer counts its training passes in a variable of its own. A loss or regularizer has no variables that a model knows
+of: JAX would bake them into the compiled step. It asks `current_step`, which a model around the user's model answers
+(`kopt.losses`).
 """
 
 import contextlib
@@ -87,10 +88,15 @@ def current_step(owner: str, name: str) -> Any:
     step = getattr(_thread, "step", None)
     if step is None:
         raise ValueError(
-            f"`{name}` of {owner} follows a schedule, and a loss does not know the step. Train "
+            f"`{name}` of {owner} follows a schedule, and losses and regularizers do not know the step. Train "
             "`kopt.losses.ScheduledLoss(model)` in place of the model: it counts the steps and trains the model inside."
         )
     return step
+
+
+def knows_step() -> bool:
+    """Returns whether a model around the user's model says which step is under way."""
+    return getattr(_thread, "step", None) is not None
 
 
 @contextlib.contextmanager
@@ -109,7 +115,9 @@ def begins_step(layer: Any) -> bool:
 
 
 def followed_in(model: keras.Model) -> list[Followed]:
-    """Returns the numbers in a model's layers and in its compiled loss that may follow schedules, each once."""
-    owners = [model, *watch.flat_layers(model), *keras.tree.flatten(getattr(model, "loss", None))]
+    """Returns the numbers in a model's layers, penalties and compiled loss that may follow schedules, each once."""
+    layers = [model, *watch.flat_layers(model)]
+    penalties = [layer.activity_regularizer for layer in layers] + [w.regularizer for w in model.weights]
+    owners = [*layers, *penalties, *keras.tree.flatten(getattr(model, "loss", None))]
     found = [number for owner in owners for number in getattr(owner, "followed", ()) if isinstance(number, Followed)]
     return list({id(number): number for number in found}.values())

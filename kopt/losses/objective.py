@@ -44,7 +44,14 @@ class Objective(keras.Model):
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         """Returns the model's prediction."""
-        return self.model(inputs, training=training)
+        with counting(self.steps.value):  # For activity regularizers.
+            return self.model(inputs, training=training)
+
+    @property
+    def losses(self) -> list[Any]:
+        """The penalties, those of regularizers with a schedule at the step under way."""
+        with counting(self.steps.value):
+            return super().losses
 
     def compute_loss(
         self,

@@ -1,4 +1,4 @@
-"""The model around a model that tells its loss which step is under way."""
+"""The model around a model that tells its loss and its penalties which step is under way."""
 
 from typing import ClassVar
 
@@ -10,11 +10,12 @@ from kopt.losses.objective import Objective
 
 @register
 class ScheduledLoss(Objective):
-    """Trains a model with a loss whose numbers follow schedules.
+    """Trains a model with a loss or with regularizers whose numbers follow schedules.
 
-    A Keras model does not know the variables of its loss; on JAX they would be compiled into the step as they were at
-    the first batch. This model counts the steps in a variable of its own and shows each to the loss. The model inside
-    is trained in place: after `fit`, use it or save it, or save this one to go on with the schedules where they are.
+    A Keras model does not know the variables of its loss and of `kopt.regularizers`; on JAX they would be compiled into
+    the step as they were at the first batch. This model counts the steps in a variable of its own and shows each to
+    them. The model inside is trained in place: after `fit`, use it or save it, or save this one to go on with the
+    schedules where they are.
 
     Steps are batches; with gradient accumulation, micro-batches. In validation the loss has the numbers of the next
     training step: `val_loss` is smoothed like the training loss, and a metric can show the loss without that.

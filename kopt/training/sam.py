@@ -1,5 +1,6 @@
 """Sharpness-aware minimisation."""
 
+import contextlib
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ from keras import ops
 from kopt._backend.ascent import AscentTrainer
 from kopt._core import checks
 from kopt._core.configured import register
+from kopt._core.followed import counting
 from kopt.losses.objective import Objective, checked_model
 
 Tensors = list[Any]
@@ -99,6 +101,13 @@ class SAM(AscentTrainer):
     def call(self, inputs: Any, training: Any = None) -> Any:
         """Returns the model's prediction."""
         return self.model(inputs, training=training)
+
+    @property
+    def losses(self) -> list[Any]:
+        """The penalties, those of regularizers with a schedule at the step that an objective inside counts."""
+        inner = self.model
+        with counting(inner.steps.value) if isinstance(inner, Objective) else contextlib.nullcontext():
+            return super().losses
 
     def compute_loss(
         self,
