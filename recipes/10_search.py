@@ -26,9 +26,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; Keras is not imported yet, because the backend is chosen here."""
     parser = command_line(__doc__)
     parser.add_argument("--trials", type=int, default=20, help="settings to try (default 20)")
-    parser.add_argument("--epochs", type=int, default=5, help="passes over the training digits (default 5)")
+    parser.add_argument("--epochs", type=int, default=8, help="passes over the training digits (default 8)")
     parser.add_argument("--digits", type=int, default=3000, help="training digits, at most 3,000 (the default)")
-    parser.add_argument("--sampler", default="auto", help="what proposes settings (default auto)")
     parser.add_argument("--seed", type=int, default=0, help="of settings and trainings (default 0)")
     options = parsed(parser, argv, trials=1, epochs=1, digits=128, seed=0)
     if options.digits > 3000:
@@ -73,7 +72,8 @@ def told(row: Any) -> tuple[str, ...]:
     figures = ("", "") if row["status"] == "failed" else (f"{row['val_plain_loss']:.4f}", f"{row['val_accuracy']:.3f}")
     kind = row["hp/optimizer"]
     settings = (kind, f"{row[f'hp/{kind}/learning_rate']:.1e}", row["hp/schedule"])
-    return (row["trial"], row["status"], str(row["epochs"]), *figures, *settings)
+    ended = "" if row["status"] == "completed" else f", {row['status']}"
+    return (row["trial"], f"{row['epochs']}{ended}", *figures, *settings)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -90,14 +90,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     sys.stdout.write(f"{hypermodel.space}\n")
     tuner = kopt.tuning.Tuner(
-        hypermodel, objective="val_plain_loss", max_trials=options.trials, sampler=options.sampler, pruner="asha",
+        hypermodel, objective="val_plain_loss", max_trials=options.trials, pruner="asha",
         on_existing="resume", tensorboard=place / "tensorboard", directory=place, seed=options.seed,
     )  # fmt: skip
     tuner.search(x, y, validation_data=(x_val, y_val), epochs=options.epochs)
     ranks = {"completed": 0, "pruned": 1, "failed": 2}
     rows = [row for row in tuner.rows() if row["status"] in ranks]
     rows.sort(key=lambda row: (ranks[row["status"]], row.get("val_plain_loss", 0.0)))
-    columns = ("trial", "status", "epochs", "loss", "accuracy", "optimizer", "rate", "schedule")
+    columns = ("trial", "epochs", "loss", "accuracy", "optimizer", "rate", "schedule")
     show(f"{len(rows)} trials on {len(x)} digits", columns, [told(row) for row in rows])
     settings = tuner.best_hyperparameters(1)[0].values
     shown = [(name, f"{value:.3g}" if isinstance(value, float) else str(value)) for name, value in settings.items()]
@@ -106,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     accuracy = model.evaluate(x_test, y_test, 500, verbose=0, return_dict=True)["accuracy"]
     model.save(place / "model.keras")
     sys.stdout.write(f"The best model's accuracy on {len(x_test)} digits the search has not seen: {accuracy:.3f}\n")
-    sys.stdout.write(f"Saved: {place / 'model.keras'}\nReport: {tuner.report(place / 'report.html')}\n")
+    sys.stdout.write(f"Saved, to be loaded after `import kopt`: {place / 'model.keras'}\n")
+    sys.stdout.write(f"Report: {tuner.report(place / 'report.html')}\n")
     say_where(place, place)
     return {"best": rows[0], "accuracy": accuracy, "place": str(place)}
 
