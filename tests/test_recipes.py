@@ -192,11 +192,11 @@ def searched(text):
 
 @fast_on_tensorflow
 def test_a_search_is_shown_and_its_best_model_saved(tmp_path):
-    result = run("10_search.py", *SEARCH, "--trials", "2", "--log-dir", str(tmp_path))
+    result = run("10_search.py", *SEARCH, "--trials", "1", "--log-dir", str(tmp_path))
     assert result.returncode == 0, result.stderr
     place = tmp_path / "search"
-    assert sorted(searched(result.stdout)) == ["0", "1"], result.stdout
-    assert "SGD/momentum" in result.stdout  # the space
+    assert searched(result.stdout) == ["0"], result.stdout
+    assert "SGD/momentum         choice" in result.stdout  # the space
     assert re.search(r"│ batch_size +│ (32|64|128) +│", result.stdout)
     said = float(re.search(r"digits the search has not seen: (\d\.\d{3})", result.stdout)[1])
     model = keras.models.load_model(place / "model.keras")
@@ -204,7 +204,7 @@ def test_a_search_is_shown_and_its_best_model_saved(tmp_path):
     _, x, _, y = train_test_split(x.reshape(-1, 28, 28, 1) / 255.0, y, test_size=1000, stratify=y, random_state=0)
     assert model.evaluate(x, y, 500, verbose=0, return_dict=True)["accuracy"] == pytest.approx(said, abs=2e-3)
     assert "Parallel coordinates" in (place / "report.html").read_text()
-    assert steps(events(place / "tensorboard" / "search"), "search/best_so_far") == [1, 2]
+    assert steps(events(place / "tensorboard" / "search"), "search/best_so_far") == [1]
     assert steps(events(place / "tensorboard" / "trial_0" / "train"), "epoch_loss") == [0, 1]
 
 
