@@ -290,6 +290,18 @@ def test_what_it_uses_of_keras_tuner_beyond_the_documented_is_there(tmp_path):
 
 
 @once
+def test_less_of_the_plain_loss_is_better():
+    """KerasTuner has not heard of the metric that spaces with label smoothing have, and refuses it by its name."""
+    with pytest.raises(ValueError, match="val_plain_loss"):
+        keras_tuner.oracles.RandomSearchOracle(objective="val_plain_loss", max_trials=3)
+    for name in ("plain_loss", "val_plain_loss"):
+        assert OptunaOracle(name, 3).objective == keras_tuner.Objective(name, "min")
+    several = OptunaOracle(["val_accuracy", "val_plain_loss"], 3).objective
+    assert several.name_to_direction == {"val_accuracy": "max", "val_plain_loss": "min"}
+    assert OptunaOracle(keras_tuner.Objective("plain_loss", "max"), 3).objective.direction == "max"
+
+
+@once
 def test_bad_input(monkeypatch):
     for arguments, message in (
         ({"max_trials": 0}, "`max_trials` must be an integer >= 1"),

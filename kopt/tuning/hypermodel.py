@@ -9,10 +9,10 @@ import keras_tuner
 
 from kopt._core import checks
 from kopt._core.configured import unknown_argument
+from kopt.losses.plain_loss import with_plain_loss
 from kopt.optimizers import AdamW, ComposedOptimizer, no_decay_groups
 from kopt.tuning.fitting import Fatal, bound, check_batch_size, with_needed
 from kopt.tuning.guarded import GuardedHyperParameters
-from kopt.tuning.plain_loss import with_plain_loss
 from kopt.tuning.rebuild import rebuilt
 from kopt.tuning.space import SearchSpace, Settings
 from kopt.tuning.space.smoothing import smoothed, unsmoothed

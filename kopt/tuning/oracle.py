@@ -15,6 +15,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from kopt._core import checks
+from kopt.losses.plain_loss import PLAIN_LOSS
 from kopt.tuning.alone import alone
 from kopt.tuning.leases import Leases
 from kopt.tuning.mapping import SpaceMap, active_values
@@ -38,8 +39,9 @@ class OptunaOracle(RecordedOracle):
     A result that is NaN or infinite fails its trial. A pruned trial is COMPLETED for KerasTuner, with the value
     that it had when it was stopped; `get_best_trials` lists it after all others that completed.
 
-    Pruning: whoever trains calls `update_trial(trial_id, {"__report__": value}, step=epoch)`, and stops the trial when
-    the answer's status is "STOPPED". This goes through KerasTuner's own messages between processes.
+    Pruning: whoever trains calls `update_trial(trial_id, {"__report__": value}, step=epochs)` after each epoch, with
+    the number of epochs that the trial has had, and stops the trial when the answer's status is "STOPPED". This goes
+    through KerasTuner's own messages between processes.
 
     Several objectives: `sampler="auto"` is NSGA-II then; `pareto_trials` returns those that none is better than in
     everything. `get_best_trials` ranks by KerasTuner's signed sum.
@@ -296,6 +298,15 @@ class OptunaOracle(RecordedOracle):
         super().set_state(state)
         own = state[STATE]
         self._queue, self._queued_ever, self._ended = own["queue"], own["queued_ever"], own["ended"]
+
+
+def _directed(objective: Any) -> Any:
+    """Returns an objective of which KerasTuner knows whether less is better: it has not heard of `plain_loss`."""
+    if isinstance(objective, list | tuple):
+        return [_directed(part) for part in objective]
+    if isinstance(objective, str) and objective.removeprefix("val_") == PLAIN_LOSS:
+        return keras_tuner.Objective(objective, "min")
+    return objective
 
 
 def _from(point: Mapping[str, Any]) -> Any:

@@ -133,6 +133,7 @@ class TrialRunner(keras_tuner.Tuner):
         watch = Watch(
             objective,
             report=self._report if first else None,
+            spares=self.cv is not None or self.executions_per_trial > 1,
             must_exist=self.trains_plainly or getattr(self.hypermodel, "returns_history", False),
             keeps=self.keep_models > 0,
         )
@@ -176,8 +177,8 @@ class TrialRunner(keras_tuner.Tuner):
         if not self._prunes:
             return None
 
-        def report(value: float, epoch: int) -> bool:
-            told = self.oracle.update_trial(trial.trial_id, {REPORT: value}, step=epoch)
+        def report(value: float, epochs: int) -> bool:
+            told = self.oracle.update_trial(trial.trial_id, {REPORT: value}, step=epochs)
             return bool(told.status == "STOPPED")
 
         return report

@@ -34,17 +34,25 @@ class Watch(keras.callbacks.Callback):
 
     Args:
         objective: The oracle's.
-        report: Is told the objective and the number of each epoch; returns whether to stop. None asks nobody.
+        report: Is told the objective and how many epochs there were; returns whether to stop. None asks nobody.
+        spares: Whether stopping after the last epoch spares other trainings; if not, nobody is asked then.
         must_exist: Whether an epoch without the objective is an error.
         keeps: Whether to keep a copy of the best epoch's weights and optimizer in the host's memory.
     """
 
     def __init__(
-        self, objective: Any, *, report: Callable[[float, int], bool] | None, must_exist: bool, keeps: bool
+        self,
+        objective: Any,
+        *,
+        report: Callable[[float, int], bool] | None,
+        spares: bool,
+        must_exist: bool,
+        keeps: bool,
     ) -> None:
         super().__init__()
         self._objective = objective
         self._report = report
+        self._spares = spares
         self._must_exist = must_exist
         self._keeps = keeps
         self._kept: list[np.ndarray] | None = None
@@ -68,7 +76,8 @@ class Watch(keras.callbacks.Callback):
             self._best, self.best_epoch = value, epoch
             if self._keeps:
                 self._kept = [ops.convert_to_numpy(v).copy() for v in _state(self.model)]
-        if self._report is not None and self._report(value, epoch):
+        is_last = epoch + 1 == (self.params or {}).get("epochs")
+        if self._report is not None and (self._spares or not is_last) and self._report(value, epoch + 1):
             self.pruned = True
             self.model.stop_training = True
 

@@ -7,6 +7,7 @@ from keras import ops
 
 from kopt._core.configured import register
 
+PLAIN_LOSS = "plain_loss"
 _MEAN = ("sum_over_batch_size", "mean")
 
 
@@ -20,7 +21,7 @@ class PlainLoss(keras.metrics.Mean):
         dtype: Of what it counts in.
     """
 
-    def __init__(self, loss: Any, name: str = "plain_loss", dtype: Any = None) -> None:
+    def __init__(self, loss: Any, name: str = PLAIN_LOSS, dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
         self.loss = loss
         self._value = _mean_of(loss)
