@@ -1,6 +1,7 @@
 """Optimizers, schedules, instrumentation and tuning for Keras 3."""
 
-from kopt import layers, losses, optimizers, regularizers, schedules, transforms
+from kopt import layers, losses, optimizers, regularizers, schedules, training, transforms
+from kopt.training import SAM
 
 __all__ = [
     "SAM",
@@ -11,6 +12,7 @@ __all__ = [
     "optimizers",
     "regularizers",
     "schedules",
+    "training",
     "transforms",
     "tuning",
 ]
@@ -18,10 +20,6 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    if name == "SAM":
-        from kopt.training import SAM
-
-        return SAM
     # The callbacks need an event writer, the search Optuna; a process that only trains or loads a model needs neither.
     if name in ("callbacks", "monitoring", "tuning"):
         import importlib

@@ -303,11 +303,13 @@ from kopt import optimizers, schedules, transforms
 heavy = {"tensorflow", "jax", "torch", "tensorboard", "tensorboardX", "keras_tuner", "optuna", "matplotlib", "pytest"}
 print(sorted((loaded() - before) & heavy))
 print(sorted({"tensorboardX", "keras_tuner", "optuna"} & loaded()))
+found = [keras.saving.get_registered_object(f"kopt>{name}") for name in ("AdamW", "DropPath", "L2", "PlainLoss", "SAM")]
+print(sorted(part is None for part in found))
 """
     environment = {**os.environ, "KERAS_BACKEND": BACKEND}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines()[-2:] == ["[]", "[]"]
+    assert run.stdout.splitlines()[-3:] == ["[]", "[]", str([False] * 5)], "Saved models are loaded by `import kopt`."
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -15,7 +15,6 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from kopt._core import checks
-from kopt.losses.plain_loss import PLAIN_LOSS
 from kopt.tuning.alone import alone
 from kopt.tuning.leases import Leases
 from kopt.tuning.mapping import SpaceMap, active_values
@@ -301,10 +300,10 @@ class OptunaOracle(RecordedOracle):
 
 
 def _directed(objective: Any) -> Any:
-    """Returns an objective of which KerasTuner knows whether less is better: it has not heard of `plain_loss`."""
+    """Returns objectives with a direction where their names say it and KerasTuner does not see it: `val_plain_loss`."""
     if isinstance(objective, list | tuple):
-        return [_directed(part) for part in objective]
-    if isinstance(objective, str) and objective.removeprefix("val_") == PLAIN_LOSS:
+        return [_directed(one) for one in objective]
+    if isinstance(objective, str) and objective.endswith("loss"):
         return keras_tuner.Objective(objective, "min")
     return objective
 
@@ -315,12 +314,3 @@ def _from(point: Mapping[str, Any]) -> Any:
 
 def _at(space: SpaceMap, row: np.ndarray) -> Any:
     return _from(space.tree().values(row))
-
-
-def _directed(objective: Any) -> Any:
-    """Returns objectives with a direction where their names say it and KerasTuner does not see it: `val_plain_loss`."""
-    if isinstance(objective, list | tuple):
-        return [_directed(one) for one in objective]
-    if isinstance(objective, str) and objective.endswith("loss"):
-        return keras_tuner.Objective(objective, "min")
-    return objective
