@@ -47,6 +47,13 @@ class Crossentropy(keras.losses.Loss):
         """Returns the label smoothing of this step: 0.0 if there is none."""
         return self.label_smoothing.now(type(self).__name__)
 
+    def smoothed(self, loss: Any, log_p: Any) -> Any:
+        """Returns a loss of which this step's label smoothing is spread over all classes, the last axis of `log_p`."""
+        if self.label_smoothing.argument == 0.0:
+            return loss
+        e = self.smoothing()
+        return (1.0 - e) * loss - e * ops.mean(log_p, axis=-1)
+
     def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("from_logits", "axis", *self.extra)}
         return super().get_config() | own | {number.name: serialized(number.argument) for number in self.followed}
@@ -124,10 +131,8 @@ class SparseCategoricalCrossentropy(Crossentropy):
         is_valid = None if self.ignore_class is None else ops.not_equal(labels, self.ignore_class)
         if is_valid is not None:
             labels = ops.where(is_valid, labels, ops.zeros_like(labels))
-        loss = -ops.squeeze(ops.take_along_axis(log_p, ops.expand_dims(labels, -1), axis=-1), axis=-1)
-        if self.label_smoothing.argument != 0.0:
-            e = self.smoothing()
-            loss = (1.0 - e) * loss - e * ops.mean(log_p, axis=-1)
+        of_label = ops.squeeze(ops.take_along_axis(log_p, ops.expand_dims(labels, -1), axis=-1), axis=-1)
+        loss = self.smoothed(-of_label, log_p)
         if is_valid is None:
             return loss
         return passes.masked(ops.where(is_valid, loss, ops.zeros_like(loss)), is_valid)
@@ -184,11 +189,7 @@ class CategoricalCrossentropy(Crossentropy):
             raise checks.fail("y_true", "labels of the predictions' shape", tuple(y_true.shape), advice)
         log_p = self.log_probabilities(y_pred)
         y = y_true if self.axis == -1 else ops.moveaxis(y_true, self.axis, -1)
-        loss = -ops.sum(y * log_p, axis=-1)
-        if self.label_smoothing.argument == 0.0:
-            return loss
-        e = self.smoothing()
-        return (1.0 - e) * loss - e * ops.mean(log_p, axis=-1)
+        return self.smoothed(-ops.sum(y * log_p, axis=-1), log_p)
 
 
 @register
