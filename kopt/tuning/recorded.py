@@ -17,7 +17,7 @@ from kopt._core import checks
 from kopt.tuning.algorithms import pruner_of, sampler_maker
 from kopt.tuning.earlier import earlier_results, finished_trials
 from kopt.tuning.mapping import SpaceMap
-from kopt.tuning.study_log import Record, StudyLog, placeholder, read, record_of, trial_of
+from kopt.tuning.study_log import Record, StudyLog, read, record_of, trial_of, unknown_trial
 
 STATE = "kopt"
 logger = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class RecordedOracle(keras_tuner.Oracle):
                 records[record["number"]] = record
                 self._numbers[trial_id] = record["number"]
         length = max([self._length, *(number + 1 for number in records)])
-        trials = [trial_of(records[n]) if n in records else placeholder(n) for n in range(length)]
+        trials = [trial_of(records[n]) if n in records else unknown_trial(n) for n in range(length)]
         log = StudyLog([o.direction for o in self.objectives], self._pruner, trials, self._attributes)
         for trial_id in self.end_order:
             if not log.trials[self._numbers[trial_id]].state.is_finished():

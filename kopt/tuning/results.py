@@ -12,9 +12,9 @@ import numpy as np
 from kopt._core import checks
 from kopt.tuning import folds, report
 from kopt.tuning.boards import values_of
-from kopt.tuning.default_oracle import derived_seed, seed_training
 from kopt.tuning.importances import importances
 from kopt.tuning.running import TrialRunner, copied
+from kopt.tuning.seeding import derived_seed, seed_training
 
 
 class Searched(TrialRunner):

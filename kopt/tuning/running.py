@@ -14,10 +14,10 @@ import numpy as np
 
 from kopt.tuning import folds, outcome, project
 from kopt.tuning.boards import Boards
-from kopt.tuning.default_oracle import derived_seed, seed_training
 from kopt.tuning.isolated import Isolation
 from kopt.tuning.outcome import Outcome, Training
 from kopt.tuning.promotion import FullLength, epochs_of, is_state, read_weights, state_path, write_weights
+from kopt.tuning.seeding import derived_seed, seed_training
 from kopt.tuning.watching import REPORT, Hooks, Watch
 
 Reporter = Callable[[float, int], bool]

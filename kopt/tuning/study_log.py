@@ -1,7 +1,5 @@
 """The Optuna study behind a KerasTuner project: in memory, with a file per trial from which it is built again."""
 
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +13,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from kopt.tuning.project import read_json, write_json
 from kopt.tuning.sampler.sampler import REPEAT
 
 FILE = "optuna.json"
@@ -92,10 +91,7 @@ class StudyLog:
 
     def write(self, number: int, folder: str) -> None:
         """Writes a trial's file, whole or not at all."""
-        path = Path(folder) / FILE
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(record_of(self.trials[number])))
-        os.replace(part, path)
+        write_json(Path(folder) / FILE, record_of(self.trials[number]))
 
 
 def record_of(trial: FrozenTrial) -> Record:
@@ -133,7 +129,7 @@ def trial_of(record: Record) -> FrozenTrial:
     )
 
 
-def placeholder(number: int) -> FrozenTrial:
+def unknown_trial(number: int) -> FrozenTrial:
     """Returns a trial that counts for nothing, for a number whose trial proposed a configuration a second time."""
     trial = optuna.trial.create_trial(state=TrialState.FAIL, user_attrs={REPEAT: True})
     trial.number = number
@@ -143,4 +139,4 @@ def placeholder(number: int) -> FrozenTrial:
 def read(folder: str | Path) -> Record | None:
     """Returns the record in a trial's folder; None if there is none."""
     path = Path(folder) / FILE
-    return json.loads(path.read_text()) if path.exists() else None
+    return read_json(path) if path.exists() else None

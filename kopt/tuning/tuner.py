@@ -18,12 +18,13 @@ from kopt._core.configured import unknown_argument
 from kopt.tuning import folds, outcome, project
 from kopt.tuning.boards import Boards
 from kopt.tuning.budget import Budget
-from kopt.tuning.default_oracle import derived_seed, make_oracle
 from kopt.tuning.isolated import Isolation
+from kopt.tuning.oracle import OptunaOracle
 from kopt.tuning.outcome import Outcome
 from kopt.tuning.progress import SearchProgress
 from kopt.tuning.results import Searched
 from kopt.tuning.running import copied, is_model
+from kopt.tuning.seeding import derived_seed
 
 _log = logging.getLogger(__name__)
 _ORACLE = ("sampler", "pruner", "hyperparameters", "tune_new_entries", "allow_new_entries", "max_retries_per_trial")
@@ -309,7 +310,7 @@ def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_t
         own["max_trials"] = 10 if own["max_trials"] is None else checks.count("max_trials", own["max_trials"])
         if own["seed"] is not None:
             checks.count("seed", own["seed"], 0)
-        return make_oracle(**own, **options)
+        return OptunaOracle(**own, **options)
     if not isinstance(oracle, keras_tuner.Oracle):
         advice = f"Call it: {oracle.__name__}(...)." if isinstance(oracle, type) else ""
         raise checks.fail("oracle", "a keras_tuner.Oracle", oracle, advice)

@@ -95,13 +95,13 @@ def neglected_branch(tree: Tree, rows: Array, rng: np.random.Generator) -> dict[
     visits = np.array([np.sum(np.isclose(rows[:, i], position)) for i, position in branches])
     odds = 1 / (visits + 1)
     chosen, position = branches[rng.choice(len(branches), p=odds / odds.sum())]
-    forced, todo = {chosen: position}, [chosen]
-    while todo:
-        for condition in tree.conditions[todo.pop()]:
+    forced, reached = {chosen: position}, [chosen]
+    while reached:
+        for condition in tree.conditions[reached.pop()]:
             parent, allowed = condition[rng.integers(len(condition))]
             if parent not in forced and len(allowed):
                 forced[parent] = float(allowed[rng.integers(len(allowed))])
-                todo.append(parent)
+                reached.append(parent)
     return forced
 
 
