@@ -152,14 +152,18 @@ def test_a_small_discrete_space_is_enumerated_and_then_repeated():
 
 
 def test_pending_trials_keep_it_from_the_same_place():
-    study = study_of(0)
-    study.optimize(branin, n_trials=20)
-    asked = [study.ask() for _ in range(8)]
-    points = np.array([[t.suggest_float("x", -5, 10) / 15, t.suggest_float("y", 0, 15) / 15] for t in asked])
-    apart = np.linalg.norm(points[:, None] - points[None], axis=-1)[np.triu_indices(8, 1)]
-    # Blind to each other, all eight would be where the first one is.
-    assert np.median(apart) > 0.1
-    assert apart.min() > 1e-4
+    medians, least = [], []
+    for seed in range(7):
+        study = study_of(seed)
+        study.optimize(branin, n_trials=20)
+        asked = [study.ask() for _ in range(8)]
+        points = np.array([[t.suggest_float("x", -5, 10) / 15, t.suggest_float("y", 0, 15) / 15] for t in asked])
+        apart = np.linalg.norm(points[:, None] - points[None], axis=-1)[np.triu_indices(8, 1)]
+        medians.append(np.median(apart))
+        least.append(apart.min())
+    # Blind to each other, all eight would be where the first one is. Sure of one minimum, a search is near it with all.
+    assert np.median(medians) > 0.2
+    assert np.median(least) > 1e-4
 
 
 # What must not stop it.

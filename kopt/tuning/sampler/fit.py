@@ -115,7 +115,7 @@ class Posterior:
             numpy.linalg.LinAlgError: No jitter helps.
         """
         signal, noise = np.exp(theta[-2:])
-        between, _ = kernel(theta[:-2], kernel.distances(rows[:, None], rows[None]))
+        between = kernel.between(theta[:-2], rows, rows)
         for jitter in JITTERS:
             matrix = signal * between + (noise + signal * jitter) * np.eye(len(rows))
             try:
@@ -128,8 +128,7 @@ class Posterior:
     def __call__(self, rows: Array) -> tuple[Array, Array]:
         """Returns means and standard deviations at `rows`."""
         signal = np.exp(self.theta[-2])
-        across, _ = self.kernel(self.theta[:-2], self.kernel.distances(rows[:, None], self.rows[None]))
-        across = signal * across
+        across = signal * self.kernel.between(self.theta[:-2], rows, self.rows)
         explained = solve_triangular(self.lower, across.T, lower=True, check_finite=False)
         variance = np.maximum(signal - np.sum(explained**2, axis=0), 1e-12 * signal)
         return across @ self.alpha, np.sqrt(variance)

@@ -1,5 +1,6 @@
 """The sampler: which trials count, when the process is fitted, and what Optuna is told."""
 
+import functools
 import math
 import secrets
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import ThreadpoolController
 
 from kopt._core import checks
 from kopt.tuning.sampler.axis import axis_of
@@ -104,7 +106,9 @@ class ConditionalGPSampler(BaseSampler):
         rng = generator_of(self.seed, trial.number)
         positions = None
         if len(counted) >= self.n_startup_trials:
-            positions = self._best_positions(tree, counted, study.directions[0], rng)
+            # The matrices are small: threads that wait for one another cost more than they give, and others train.
+            with _pools().limit(limits=1, user_api="blas"):
+                positions = self._best_positions(tree, counted, study.directions[0], rng)
         if positions is None:
             start = [self._startup_position(name, trial.number) for name in tree.names]
             if len(counted) >= self.n_startup_trials:
@@ -162,7 +166,7 @@ class ConditionalGPSampler(BaseSampler):
         trials this process has seen.
         """
         n = len(values)
-        m = n if n < 60 else n - n % 3 if n < 120 else n - n % 6
+        m = n if n < 60 else n - n % 4 if n < 120 else n - n % 12
         rows, values = rows[:m], values[:m]
         used = _used(values, self.seed)
         rows, targets = rows[used], squashed(values[used])
@@ -172,6 +176,11 @@ class ConditionalGPSampler(BaseSampler):
             known = most_probable(kernel, rows, targets, ITERATIONS)
             self._fitted = {key: known}
         return known
+
+
+@functools.cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _tree_of(space: Mapping[str, Any] | Tree | None) -> Tree | None:
