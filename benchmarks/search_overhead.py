@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import optuna
-from search_methods import METHODS
+from search_methods import METHODS, ORIGINALS
 from search_problems import PROBLEMS
 
 FINISHED = (10, 50, 200)
@@ -16,7 +16,7 @@ MEASURED = 12  # A multiple of how often kopt fits its process above 120 trials.
 def suggestions(problem_name: str, method: str, finished: int, seed: int) -> np.ndarray:
     """Returns the CPU seconds of each of the next suggestions after `finished` trials, telling included."""
     problem = PROBLEMS[problem_name]
-    search = METHODS[method](problem, seed)
+    search = {**METHODS, **ORIGINALS}[method](problem, seed)
     rng = np.random.default_rng(seed)
     seconds = []
     for n in range(finished + MEASURED):
