@@ -18,6 +18,7 @@ from kopt._core import checks
 from kopt.tuning.alone import alone
 from kopt.tuning.leases import Leases
 from kopt.tuning.mapping import SpaceMap, active_values
+from kopt.tuning.objectives import directed
 from kopt.tuning.recorded import STATE, RecordedOracle
 
 REPORT = "__report__"
@@ -42,12 +43,13 @@ class OptunaOracle(RecordedOracle):
     the number of epochs that the trial has had, and stops the trial when the answer's status is "STOPPED". This goes
     through KerasTuner's own messages between processes.
 
-    Several objectives: `sampler="auto"` is NSGA-II then; `pareto_trials` returns those that none is better than in
-    everything. `get_best_trials` ranks by KerasTuner's signed sum.
+    Several objectives: `sampler="auto"` is Optuna's multivariate TPE then; `pareto_trials` returns those that none is
+    better than in everything. `get_best_trials` ranks by KerasTuner's signed sum.
 
     Args:
         objective: As for KerasTuner: a metric's name, a `keras_tuner.Objective`, a list of these, or None where the
             tuner returns a number to minimise. What ends in "loss" is minimised, also if KerasTuner does not know it.
+            `ModelSize` and other `ModelObjective`s are measured by `kopt.tuning.Tuner`; others must report them.
         max_trials: How many trials at most, >= 1.
         sampler: "auto" (`ConditionalGPSampler`), "random", "grid" (in order, ten values of a continuous range),
             "sobol", "halton", "tpe" (multivariate and grouped), "gp" (Optuna's, needs torch), "cmaes" (needs cmaes),
@@ -108,7 +110,7 @@ class OptunaOracle(RecordedOracle):
             sampler,
             pruner,
             seed,
-            objective=_directed(objective),
+            objective=directed(objective),
             max_trials=max_trials,
             hyperparameters=hyperparameters,
             allow_new_entries=checks.flag("allow_new_entries", allow_new_entries),
@@ -297,15 +299,6 @@ class OptunaOracle(RecordedOracle):
         super().set_state(state)
         own = state[STATE]
         self._queue, self._queued_ever, self._ended = own["queue"], own["queued_ever"], own["ended"]
-
-
-def _directed(objective: Any) -> Any:
-    """Returns objectives with a direction where their names say it and KerasTuner does not see it: `val_plain_loss`."""
-    if isinstance(objective, list | tuple):
-        return [_directed(one) for one in objective]
-    if isinstance(objective, str) and objective.endswith("loss"):
-        return keras_tuner.Objective(objective, "min")
-    return objective
 
 
 def _from(point: Mapping[str, Any]) -> Any:

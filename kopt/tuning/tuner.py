@@ -19,6 +19,7 @@ from kopt.tuning import folds, outcome, project
 from kopt.tuning.boards import Boards
 from kopt.tuning.budget import Budget
 from kopt.tuning.isolated import Isolation
+from kopt.tuning.objectives import Objectives
 from kopt.tuning.oracle import OptunaOracle
 from kopt.tuning.outcome import Outcome
 from kopt.tuning.progress import SearchProgress
@@ -48,12 +49,16 @@ class Tuner(Searched):
         oracle: A `keras_tuner.Oracle`. If it has `is_pruned`, it is told the objective after each epoch and may stop
             the trial. None makes an `OptunaOracle` of `objective`, `max_trials`, `seed` and what else that takes:
             `sampler`, `pruner`, `hyperparameters`, `tune_new_entries`, `allow_new_entries`, `max_retries_per_trial`.
-        objective: Name of a metric, such as "val_loss", or a `keras_tuner.Objective`.
+        objective: Name of a metric, such as "val_loss", or a `keras_tuner.Objective`; or a list of several, among them
+            `ModelSize` or another `ModelObjective`: the search is for their Pareto front then. The best epoch of a
+            training is that of the first one that is a metric of the training.
         max_trials: Number of trials, >= 1; 10 if there is no oracle.
         cv: None, a number of folds >= 2, or a scikit-learn splitter. A number is stratified if `y` looks like classes
             (strings, 0 to k - 1, one-hot rows) and grouped if `search` is given `groups=`.
         on_existing: What to do with a search that is in the directory already: "error", "resume" or "overwrite".
-        keep_models: How many of the best trials keep their weights on disk, >= 0.
+        keep_models: How many of the best trials keep their weights on disk, >= 0. None: the best one, and with several
+            objectives all of the front. With several, a number keeps those of the front that are best in the first
+            metric; a trial that is promoted later, when others have left the front, has none.
         time_budget: Seconds, > 0, after which no trial begins in one `search`; the running one ends as usual.
         max_epochs_total: Epochs of all trials and folds together, >= 1, after which no trial begins.
         max_consecutive_failures: Failed trials in a row, >= 1, that end the search with an error. None: never.
@@ -93,7 +98,7 @@ class Tuner(Searched):
         max_trials: int | None = None,
         cv: Any = None,
         on_existing: str = "error",
-        keep_models: int = 1,
+        keep_models: int | None = None,
         time_budget: float | None = None,
         max_epochs_total: int | None = None,
         max_consecutive_failures: int | None = None,
@@ -107,7 +112,10 @@ class Tuner(Searched):
     ) -> None:
         oracle = _oracle(oracle, {"objective": objective, "max_trials": max_trials, "seed": seed}, kwargs)
         self.cv = folds.checked_cv(cv)
-        self.keep_models = checks.count("keep_models", keep_models, 0)
+        self.objectives = Objectives(oracle.objective)
+        self.keep_models = checks.optional(checks.count, "keep_models", keep_models, least=0)
+        if keep_models is None and not self.objectives.several:
+            self.keep_models = 1
         self.budget = Budget(time_budget, max_epochs_total, max_consecutive_failures)
         self.boards = Boards(tensorboard)
         self.isolate = checks.optional(checks.choice, "isolate", isolate, options=["process"])
@@ -258,10 +266,10 @@ class Tuner(Searched):
             seed = derived_seed(self._seed or 0, "folds")
             self._splits = folds.split(self.cv, given.get("x"), given.get("y"), groups, seed)
         validated = self.cv is not None or any(data[name] is not None for name in names[3:])
-        wanted = getattr(self.oracle.objective, "name_to_direction", [self.oracle.objective.name])
-        if self.trains_plainly and not validated and any(name.startswith("val_") for name in wanted):
+        wanted = [one.name for one in self.objectives.trained if one.name.startswith("val_")]
+        if self.trains_plainly and not validated and wanted:
             raise ValueError(
-                f"`objective` must be a metric that training produces. Received: objective={next(iter(wanted))!r}, but "
+                f"`objective` must be a metric that training produces. Received: objective={wanted[0]!r}, but "
                 "no data to validate with. Give `search` `validation_data` or `validation_split`, or the tuner `cv`."
             )
         copied(given.get("callbacks") or [])
@@ -270,9 +278,9 @@ class Tuner(Searched):
     def _run_trials(self, given: folds.Arguments, verbose: Any) -> None:
         self.budget.begin()
         total, shown = self.oracle.max_trials, verbose not in (0, False)
-        with SearchProgress(total, self.oracle.objective, shown=shown) as progress, contextlib.closing(self.boards):
+        with SearchProgress(total, self.objectives, shown=shown) as progress, contextlib.closing(self.boards):
             self.on_search_begin()
-            progress.update(self.outcomes, self._best_id())
+            progress.update(self.outcomes, self._best_ids())
             while not self.budget.is_spent(self.outcomes):
                 self.pre_create_trial()
                 trial = self.oracle.create_trial(self.tuner_id)
@@ -285,16 +293,18 @@ class Tuner(Searched):
                 self._try_run_and_update_trial(trial, *given.args, **given.kwargs)
                 self.on_trial_end(trial)
                 gc.collect()
-                ended, best = self.outcomes[trial.trial_id], self._best_id()
+                ended, best = self.outcomes[trial.trial_id], self._best_ids()
                 progress.update(self.outcomes, best, ended)
-                score = None if best is None else self.outcomes[best].metrics[self.oracle.objective.name]
-                self.boards.end_trial(trial, ended, score, len(self.outcomes))
+                metrics = {key: self.outcomes[key].metrics for key in best}
+                values = {name: metrics[key][name] for name, key in self.objectives.best(metrics).items()}
+                self.boards.end_trial(trial, ended, values, len(self.outcomes))
                 self.budget.count(ended)
             self.on_search_end()
 
-    def _best_id(self) -> str | None:
-        best = self.best_trials(1)
-        return best[0].trial_id if best else None
+    def _best_ids(self) -> list[str]:
+        """Returns the best trial, or the front; of another worker's trial nothing may be known yet."""
+        best = self.best_trials(None if self.objectives.several else 1)
+        return [trial.trial_id for trial in best if trial.trial_id in self.outcomes]
 
 
 def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_tuner.Oracle:
