@@ -51,9 +51,10 @@ class OptunaOracle(RecordedOracle):
             tuner returns a number to minimise. What ends in "loss" is minimised, also if KerasTuner does not know it.
             `ModelSize` and other `ModelObjective`s are measured by `kopt.tuning.Tuner`; others must report them.
         max_trials: How many trials at most, >= 1.
-        sampler: "auto" (`ConditionalGPSampler`), "random", "grid" (in order, ten values of a continuous range),
-            "sobol", "halton", "tpe" (multivariate and grouped), "gp" (Optuna's, needs torch), "cmaes" (needs cmaes),
-            "nsga2", or an `optuna.samplers.BaseSampler`, of which each trial gets a copy with seeds of its own.
+        sampler: "auto" (`ConditionalGPSampler`; for several objectives "tpe"), "random", "grid" (in order, ten values
+            of a continuous range), "sobol", "halton", "tpe" (multivariate and grouped), "gp" (Optuna's, needs torch),
+            "cmaes" (needs cmaes), "nsga2", or an `optuna.samplers.BaseSampler`, of which each trial gets a copy with
+            seeds of its own.
         pruner: None, "asha" or "successive_halving" (from the first epoch on, factor 4), "hyperband", "median",
             "patience" (3 reports worse than the best), "threshold" (NaN, infinite or beyond 1e30), or an instance of
             `optuna.pruners.BasePruner`.
