@@ -54,7 +54,7 @@ class TrialRunner(keras_tuner.Tuner):
     @property
     def trains_plainly(self) -> bool:
         """Whether training is `model.fit`, so that what an epoch's logs hold is all that there will be."""
-        fit = type(self.hypermodel).fit
+        fit = getattr(type(self.hypermodel), "fit", None)  # There may be no hypermodel.
         return type(self).run_trial is TrialRunner.run_trial and fit is keras_tuner.HyperModel.fit
 
     def on_trial_begin(self, trial: Any) -> None:

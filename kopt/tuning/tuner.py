@@ -18,6 +18,7 @@ from kopt._core.configured import unknown_argument
 from kopt.tuning import folds, outcome, project
 from kopt.tuning.boards import Boards
 from kopt.tuning.budget import Budget
+from kopt.tuning.conditions import conditions
 from kopt.tuning.isolated import Isolation
 from kopt.tuning.objectives import Objectives
 from kopt.tuning.oracle import OptunaOracle
@@ -110,6 +111,8 @@ class Tuner(Searched):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        if hypermodel is None and type(self).run_trial is Searched.run_trial:
+            raise checks.fail("hypermodel", "given, unless a subclass defines `run_trial`", None)
         oracle = _oracle(oracle, {"objective": objective, "max_trials": max_trials, "seed": seed}, kwargs)
         self.cv = folds.checked_cv(cv)
         self.objectives = Objectives(oracle.objective)
@@ -139,7 +142,7 @@ class Tuner(Searched):
         super().__init__(oracle, hypermodel, **own, **kwargs)
         self._take_seed(seed)
         if self._stored is None:
-            self._record({})
+            self._record()
         self.save()
 
     # The project: what it is, and whether it is the stored one.
@@ -157,27 +160,26 @@ class Tuner(Searched):
         if self._stored is not None:
             project.check_same(self._stored, self._description(), Path(self.project_dir))
 
-    def _description(self, data: dict[str, str] | None = None) -> dict[str, Any]:
+    def _description(self, **learnt: dict[str, str]) -> dict[str, Any]:
         described = {
             "format": project.FORMAT,
             "oracle": type(self.oracle).__name__,
             "objective": project.objective_config(self.oracle.objective),
             "folds": folds.describe(self.cv),
             "space": self.oracle.get_space().get_config()["space"],
-            "data": data or {},
-        }
+        } | {part: learnt.get(part, {}) for part in project.LEARNT_BY_SEARCH}
         return json.loads(json.dumps(described))
 
-    def _record(self, data: dict[str, str]) -> None:
+    def _record(self, **learnt: dict[str, str]) -> None:
         """Keeps what this search is, with the space that it began with; raises if it is another one than before."""
         if self._is_worker():
             return
         path = Path(self.project_dir) / project.RECORD
-        now = self._description(data)
+        now = self._description(**learnt)
         if self._stored is not None:
             now["space"] = self._stored["space"]  # It may have grown since: `HyperModel.fit` declares some, too.
             project.check_same(self._stored, now, Path(self.project_dir))
-            now["data"] = self._stored["data"] or now["data"]
+            now |= {part: self._stored.get(part) or now[part] for part in project.LEARNT_BY_SEARCH}
         project.write_json(path, now)
         self._stored = now
 
@@ -229,7 +231,8 @@ class Tuner(Searched):
             self.outcomes = outcome.read(Path(self.project_dir))
             return
         self._check_data(given, groups)
-        if "verbose" in inspect.signature(self.hypermodel.fit).parameters or _takes_anything(self.hypermodel.fit):
+        train = self.run_trial if self.hypermodel is None else self.hypermodel.fit
+        if "verbose" in inspect.signature(train).parameters or _takes_anything(train):
             given = given.replaced(verbose=2 if verbose == 2 else 0)
         self._given = given
         # What is in memory now stays: the collections between trials look at the trials' own objects only.
@@ -273,7 +276,8 @@ class Tuner(Searched):
                 "no data to validate with. Give `search` `validation_data` or `validation_split`, or the tuner `cv`."
             )
         copied(given.get("callbacks") or [])
-        self._record(project.fingerprint(data))
+        trained_with = conditions(given, self.hypermodel, self.executions_per_trial)
+        self._record(data=project.fingerprint(data), conditions=trained_with)
 
     def _run_trials(self, given: folds.Arguments, verbose: Any) -> None:
         self.budget.begin()
