@@ -16,6 +16,7 @@ from optuna.samplers import BaseSampler
 
 from kopt._core import checks
 from kopt.tuning.alone import alone
+from kopt.tuning.grids import tell_cut_grid
 from kopt.tuning.leases import Leases
 from kopt.tuning.mapping import SpaceMap, active_values
 from kopt.tuning.objectives import directed
@@ -148,6 +149,8 @@ class OptunaOracle(RecordedOracle):
         """Returns the values of a new trial; the status is "STOPPED" if there is none to be had."""
         space = SpaceMap(self.hyperparameters)
         log = self._study()
+        if self.sampler == "grid" and not self.trials and self.max_trials is not None:
+            tell_cut_grid(space, self.max_trials)
         for _ in range(COLLISIONS):
             number = len(log.trials)
             log.study.sampler = self._make(number, space.tree())
