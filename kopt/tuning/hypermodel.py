@@ -81,7 +81,10 @@ class SpaceHyperModel(keras_tuner.HyperModel):
 
     Attributes:
         space: The `SearchSpace`.
+        returns_history: That epochs' logs hold the objective.
     """
+
+    returns_history = True
 
     def __init__(self, source: Any, space: SearchSpace | None, **options: Any) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ import keras_tuner
 import numpy as np
 
 from kopt.tuning import folds, outcome, project
+from kopt.tuning.before import FirstBatch
 from kopt.tuning.boards import Boards
 from kopt.tuning.isolated import Isolation
 from kopt.tuning.objectives import Measures, Objectives
@@ -56,6 +57,11 @@ class TrialRunner(keras_tuner.Tuner):
         """Whether training is `model.fit`, so that what an epoch's logs hold is all that there will be."""
         fit = getattr(type(self.hypermodel), "fit", None)  # There may be no hypermodel.
         return type(self).run_trial is TrialRunner.run_trial and fit is keras_tuner.HyperModel.fit
+
+    @property
+    def has_history(self) -> bool:
+        """Whether the objective is a metric of each epoch."""
+        return self.trains_plainly or getattr(self.hypermodel, "returns_history", False)
 
     def on_trial_begin(self, trial: Any) -> None:
         """Forgets what a run of this trial has left that was killed or is tried again."""
@@ -142,7 +148,7 @@ class TrialRunner(keras_tuner.Tuner):
             self.objectives,
             report=self._report if first else None,
             spares=self.cv is not None or self.executions_per_trial > 1,
-            must_exist=self.trains_plainly or getattr(self.hypermodel, "returns_history", False),
+            must_exist=self.has_history,
             keeps=self.keep_models != 0,
         )
         training = Training(fold, execution, {}, 0, 0, watch.values)
@@ -151,6 +157,9 @@ class TrialRunner(keras_tuner.Tuner):
         given = self._go_on(trial, model, given, fold)
         theirs = copied(given.get("callbacks") or [])
         first_ones = [*self._length(trial), self._measures]
+        if self.has_history and not self.outcomes and len(self.trainings) == 1:
+            validated = any(given.get(name) is not None for name in ("validation_data", "validation_split"))
+            first_ones.append(FirstBatch(self.objectives.trained, [*theirs, self], validated=validated))
         own = given.replaced(callbacks=[*first_ones, *theirs, *boards, Hooks(self, trial), watch])
         try:
             results = self.hypermodel.fit(trial.hyperparameters, model, *own.args, **own.kwargs)
@@ -289,6 +298,11 @@ class TrialRunner(keras_tuner.Tuner):
         keras.utils.clear_session(free_memory=False)
         model = self._build_hypermodel(hp)
         size = sum(int(np.prod(v.shape)) for v in model.trainable_variables) if is_model(model).built else 0
+        if self.trains_plainly and not model.compiled:
+            raise keras_tuner.errors.FatalValueError(
+                "`hypermodel` must be a function that returns a compiled keras.Model, or a HyperModel whose `build` "
+                f"does. Received: {model.name!r}, which is not compiled. Call `model.compile(...)` in it."
+            )
         if self.max_model_size and size > self.max_model_size:
             raise keras_tuner.errors.FailedTrialError(
                 f"The model has {size} parameters, more than `max_model_size`, {self.max_model_size}."

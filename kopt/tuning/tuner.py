@@ -16,6 +16,7 @@ import keras_tuner
 from kopt._core import checks
 from kopt._core.configured import unknown_argument
 from kopt.tuning import folds, outcome, project
+from kopt.tuning.before import check_batch_sizes, check_fit, check_hypermodel, check_ranges
 from kopt.tuning.boards import Boards
 from kopt.tuning.budget import Budget
 from kopt.tuning.conditions import conditions
@@ -111,7 +112,9 @@ class Tuner(Searched):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if hypermodel is None and type(self).run_trial is Searched.run_trial:
+        if hypermodel is not None:
+            check_hypermodel(hypermodel)
+        elif type(self).run_trial is Searched.run_trial:
             raise checks.fail("hypermodel", "given, unless a subclass defines `run_trial`", None)
         oracle = _oracle(oracle, {"objective": objective, "max_trials": max_trials, "seed": seed}, kwargs)
         self.cv = folds.checked_cv(cv)
@@ -150,8 +153,12 @@ class Tuner(Searched):
     def _populate_initial_space(self) -> None:
         if self.hypermodel is None:  # A subclass trains in a way of its own.
             return
-        with _checked_builds(self.hypermodel):
+        with _checked_builds(self.hypermodel) as built:
             super()._populate_initial_space()
+        self._kind = type(built[-1])
+        check_ranges(self.oracle.get_space().space)
+        if self.has_history and self.objectives.lead.name == "default_objective":
+            raise checks.fail("objective", "given, unless `HyperModel.fit` returns a number", None)
         if not self.oracle.get_space().space and self.trains_plainly:
             raise ValueError(
                 "`hypermodel` must have hyperparameters. Received: a build function that asks `hp` for none. "
@@ -260,6 +267,9 @@ class Tuner(Searched):
 
     def _check_data(self, given: folds.Arguments, groups: Any) -> None:
         """Checks what can be known before the first epoch, splits the data, and compares them with the stored ones."""
+        if self.has_history:
+            check_fit(given, self._kind)
+        check_batch_sizes(self.oracle.get_space().space, given.get("x"))
         names = ("x", "y", "sample_weight", "validation_data", "validation_split")
         data = {name: given.get(name) for name in names} | {"groups": groups}
         if self.cv is None and groups is not None:
@@ -287,6 +297,7 @@ class Tuner(Searched):
             progress.update(self.outcomes, self._best_ids())
             while not self.budget.is_spent(self.outcomes):
                 self.pre_create_trial()
+                check_batch_sizes(self.oracle.get_space().space, given.get("x"))  # `HyperModel.fit` may declare some.
                 trial = self.oracle.create_trial(self.tuner_id)
                 if trial.status == "STOPPED":
                     break
@@ -342,12 +353,18 @@ def _place(directory: Any, project_name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _checked_builds(hypermodel: Any) -> Iterator[None]:
-    """Checks, while the space is explored, that what is built are models."""
+def _checked_builds(hypermodel: Any) -> Iterator[list[Any]]:
+    """Checks, while the space is explored, that what is built are models; yields the last one."""
     build: Callable[..., Any] = hypermodel.build
-    hypermodel.build = lambda *args, **kwargs: is_model(build(*args, **kwargs))
+    built: list[Any] = []
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        built[:] = [is_model(build(*args, **kwargs))]
+        return built[0]
+
+    hypermodel.build = checked
     try:
-        yield
+        yield built
     finally:
         hypermodel.build = build
 
