@@ -157,7 +157,7 @@ def test_a_training_that_diverges_fails_its_trial(tmp_path):
         tuner.best_model()
 
 
-def test_an_objective_that_is_none_ends_the_search_after_one_epoch(tmp_path):
+def test_an_objective_that_is_none_ends_the_search_in_the_first_epoch(tmp_path):
     tuner = tuning.Tuner(
         searches.build, objective=keras_tuner.Objective("val_auc", "max"), max_trials=3, directory=tmp_path, seed=0
     )
@@ -166,6 +166,9 @@ def test_an_objective_that_is_none_ends_the_search_after_one_epoch(tmp_path):
     assert not tuner.oracle.trials
     with pytest.raises(ValueError, match=r"these exist: 'accuracy', 'loss', 'val_accuracy', 'val_loss'. .*'val_auc'"):
         fit(tuner, epochs=50, validation_split=0.5)
+    assert tuner.trainings[0].epochs == 0
+    with pytest.raises(ValueError, match="these exist: 'accuracy', 'loss', 'val_accuracy', 'val_loss'"):
+        fit(tuner, epochs=50, validation_split=0.5, callbacks=[Ruin()])  # A callback of the user's might add it.
     assert tuner.trainings[0].epochs == 1
 
 
