@@ -12,6 +12,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from kopt._core import checks
 from kopt.tuning import folds, outcome, project
 from kopt.tuning.before import FirstBatch
 from kopt.tuning.boards import Boards
@@ -251,10 +252,15 @@ class TrialRunner(keras_tuner.Tuner):
             fold: Of which fold, if there are any.
         """
         path = self._weights(trial.trial_id, None if self.cv is None else fold)
+        found = self.outcomes.get(trial.trial_id)
+        folds_of = {training.fold for training in found.trainings} if found is not None else set()
+        if self.cv is not None and folds_of and fold not in folds_of:
+            raise checks.fail("fold", f"less than the number of folds, {len(folds_of)}", fold)
         if not path.exists():
+            kept = "the front's trials" if self.keep_models is None else f"only the {self.keep_models} best trials"
             raise ValueError(
-                f"Trial {trial.trial_id} has no weights on disk. Received: keep_models={self.keep_models}; the best "
-                "trials only keep theirs. `refit` trains with its hyperparameters anew."
+                f"Trial {trial.trial_id} has no weights on disk. Received: keep_models={self.keep_models}: {kept} keep "
+                "theirs. `refit` trains with its hyperparameters anew."
             )
         model = self._try_build(trial.hyperparameters)
         read_weights(model, path)
