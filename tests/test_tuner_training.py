@@ -67,7 +67,7 @@ def test_each_fold_has_a_model_that_gives_what_the_table_says(folded, tmp_path):
     other = next(key for key in folded.outcomes if key != trial.trial_id)
     with pytest.raises(ValueError, match=r"Trial . has no weights on disk. Received: keep_models=1"):
         folded.load_model(folded.oracle.get_trial(other))
-    with pytest.raises(ValueError, match="`fold` must be less than the number of folds, 3. Received: fold=3"):
+    with pytest.raises(ValueError, match=r"`fold` must be less than the number of folds, 3. Received: fold=3"):
         folded.best_model(3)
 
 

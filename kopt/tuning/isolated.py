@@ -62,8 +62,8 @@ class Isolation:
             Exception: Whatever the training raises.
         """
         here, there = Pipe()
-        # Not by `-m`: Python would warn that the package has imported the module before. A terminal sends Ctrl-C to that
-        # process, too, but the search is what ends it.
+        # Not by `-m`: Python would warn that the package has imported the module before. A terminal sends Ctrl-C to all
+        # processes, but this one is ended by the search.
         code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from {__name__} import main; main()"
         command = [sys.executable, "-c", code, str(there.fileno()), str(self._path)]
         paths = os.pathsep.join(path or "." for path in sys.path)
