@@ -14,7 +14,7 @@ from test_search_whole import EndsIn
 
 from kopt import tuning
 from kopt.tuning import progress
-from kopt.tuning.objectives import Objectives
+from kopt.tuning.front import Objectives
 from kopt.tuning.outcome import Outcome
 
 only_once = pytest.mark.skipif(keras.backend.backend() != "torch", reason="trains nothing: the same anywhere")

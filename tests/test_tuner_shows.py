@@ -12,7 +12,7 @@ from searches import curve_tuner
 
 from kopt import tuning
 from kopt.tuning import progress
-from kopt.tuning.objectives import Objectives
+from kopt.tuning.front import Objectives
 from kopt.tuning.outcome import Outcome
 
 only_once = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="trains nothing: the same anywhere")

@@ -17,12 +17,17 @@ from kopt.tuning.watching import missing_objective
 _OWN = ("keras.", "kopt.")
 
 
-def check_hypermodel(hypermodel: Any) -> None:
+def check_hypermodel(hypermodel: Any, *, needed: bool) -> None:
     """Raises a ValueError unless it is a `HyperModel` or a function of `hp`.
 
     Args:
         hypermodel: What a tuner is given.
+        needed: Whether None is an error.
     """
+    if hypermodel is None:
+        if needed:
+            raise checks.fail("hypermodel", "given, unless a subclass defines `run_trial`", None)
+        return
     rule = "a function of `hp` that returns a compiled keras.Model, or a keras_tuner.HyperModel"
     if isinstance(hypermodel, keras.Model):
         advice = "For a search around a model there is `kopt.tuning.make_hypermodel(model, space)`."
@@ -36,9 +41,9 @@ def check_hypermodel(hypermodel: Any) -> None:
         raise checks.fail("hypermodel", rule, hypermodel)
     parameters = inspect.signature(hypermodel).parameters.values()
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    if len(needed) > 1 or not (positional or any(p.kind is p.VAR_POSITIONAL for p in parameters)):
-        found = f"It needs {', '.join(needed)}." if needed else "It takes no argument."
+    names = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if len(names) > 1 or not (positional or any(p.kind is p.VAR_POSITIONAL for p in parameters)):
+        found = f"It needs {', '.join(names)}." if names else "It takes no argument."
         raise checks.fail("hypermodel", rule, hypermodel, found)
 
 

@@ -11,7 +11,7 @@ import keras
 import keras_tuner
 import numpy as np
 
-from kopt.tuning.objectives import Objectives
+from kopt.tuning.front import Objectives
 from kopt.tuning.project import read_json, write_json
 from kopt.tuning.watching import missing_objective
 

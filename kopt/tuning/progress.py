@@ -8,7 +8,7 @@ import rich
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from kopt.tuning.objectives import Objectives
+from kopt.tuning.front import Objectives
 from kopt.tuning.outcome import Outcome
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kopt.tuning import charts
+from kopt.tuning.front import Objectives
 from kopt.tuning.importances import LEAST_TRIALS, importances
-from kopt.tuning.objectives import Objectives
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1000px; padding: 0 1em; color: #222; background: #fff; }

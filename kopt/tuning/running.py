@@ -16,8 +16,9 @@ from kopt._core import checks
 from kopt.tuning import folds, outcome, project
 from kopt.tuning.before import FirstBatch
 from kopt.tuning.boards import Boards
+from kopt.tuning.front import Objectives
 from kopt.tuning.isolated import Isolation
-from kopt.tuning.objectives import Measures, Objectives
+from kopt.tuning.objectives import Measures
 from kopt.tuning.outcome import Outcome, Training
 from kopt.tuning.promotion import FullLength, epochs_of, is_state, read_weights, state_path, write_weights
 from kopt.tuning.seeding import derived_seed, seed_training
@@ -46,12 +47,12 @@ class TrialRunner(keras_tuner.Tuner):
     boards: Boards
     _prunes: bool
     trainings: list[Training]
-    _isolation: Isolation | None
+    _isolation: Isolation | None = None
     _report: Reporter | None = None
     _measures: Measures
     _running: Outcome
-    _seed: int | None
-    _splits: list[folds.Split] | None
+    _seed: int | None = None
+    _splits: list[folds.Split] | None = None
 
     @property
     def trains_plainly(self) -> bool:

@@ -20,8 +20,8 @@ from kopt.tuning.before import check_batch_sizes, check_fit, check_hypermodel, c
 from kopt.tuning.boards import Boards
 from kopt.tuning.budget import Budget
 from kopt.tuning.conditions import conditions
+from kopt.tuning.front import Objectives
 from kopt.tuning.isolated import Isolation
-from kopt.tuning.objectives import Objectives
 from kopt.tuning.oracle import OptunaOracle
 from kopt.tuning.outcome import Outcome
 from kopt.tuning.progress import SearchProgress
@@ -112,16 +112,13 @@ class Tuner(Searched):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if hypermodel is not None:
-            check_hypermodel(hypermodel)
-        elif type(self).run_trial is Searched.run_trial:
-            raise checks.fail("hypermodel", "given, unless a subclass defines `run_trial`", None)
+        check_hypermodel(hypermodel, needed=type(self).run_trial is Searched.run_trial)
         oracle = _oracle(oracle, {"objective": objective, "max_trials": max_trials, "seed": seed}, kwargs)
         self.cv = folds.checked_cv(cv)
         self.objectives = Objectives(oracle.objective)
-        self.keep_models = checks.optional(checks.count, "keep_models", keep_models, least=0)
-        if keep_models is None and not self.objectives.several:
-            self.keep_models = 1
+        self.keep_models = None if self.objectives.several else 1
+        if keep_models is not None:
+            self.keep_models = checks.count("keep_models", keep_models, 0)
         self.budget = Budget(time_budget, max_epochs_total, max_consecutive_failures)
         self.boards = Boards(tensorboard)
         self.isolate = checks.optional(checks.choice, "isolate", isolate, options=["process"])
@@ -130,17 +127,11 @@ class Tuner(Searched):
         place = _place(directory, project_name)
         self.outcomes: dict[str, Outcome] = {}
         self.trainings = []
-        self._isolation = None
-        self._splits: list[folds.Split] | None = None
-        self._given: folds.Arguments | None = None
-        self._seed = None
         goes_on = not self._is_worker() and project.prepare(place, on_existing)
         self.boards.prepare(goes_on=goes_on or self._is_worker(), overwrite=on_existing == "overwrite")
         self._stored = project.read_json(place / project.RECORD) if goes_on else None
         self._prunes = hasattr(oracle, "is_pruned")  # A worker's proxy hides it.
-        project.write_whole(oracle)
-        oracle.max_consecutive_failed_trials = None  # It would raise before it has saved the trial.
-        oracle.verbose = 0
+        _take_over(oracle)
         own = {"directory": str(place.parent), "project_name": place.name, "executions_per_trial": executions_per_trial}
         super().__init__(oracle, hypermodel, **own, **kwargs)
         self._take_seed(seed)
@@ -343,6 +334,13 @@ def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_t
         if value is not None and name != "seed":
             raise checks.fail(name, "None if there is an oracle, which has its own", value)
     return oracle
+
+
+def _take_over(oracle: Any) -> None:
+    """Leaves to the tuner what an oracle would do in another way."""
+    project.write_whole(oracle)
+    oracle.max_consecutive_failed_trials = None  # It would raise before it has saved the trial.
+    oracle.verbose = 0
 
 
 def _place(directory: Any, project_name: str) -> Path:

@@ -9,7 +9,7 @@ import keras_tuner
 import numpy as np
 from keras import ops
 
-from kopt.tuning.objectives import Objectives
+from kopt.tuning.front import Objectives
 
 REPORT = "__report__"
 
