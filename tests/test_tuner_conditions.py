@@ -3,6 +3,7 @@
 import json
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 
@@ -86,3 +87,28 @@ def test_a_subclass_may_run_trials_without_a_hypermodel(tmp_path):
     with pytest.raises(ValueError, match="`hypermodel` must be given, unless a subclass defines `run_trial`"):
         tuning.Tuner(max_trials=3, directory=tmp_path, on_existing="overwrite")
     assert (tmp_path / "search").exists()
+
+
+class Own(keras_tuner.HyperModel):
+    """Has a `fit` of its own, with arguments of its own."""
+
+    returns_history = True
+
+    def build(self, hp):
+        return narrow(hp)
+
+    def fit(self, hp, model, x, y, noise=0.0, note="", **kwargs):
+        return model.fit(x + noise, y, **kwargs)
+
+
+def test_arguments_of_a_fit_of_ones_own_count(tmp_path):
+    x, y = np.zeros((8, 1)), np.zeros(8)
+
+    def going_on(trials):
+        options = {"objective": "loss", "max_trials": trials, "on_existing": "resume", "seed": 0}
+        return tuning.Tuner(Own(), directory=tmp_path, **options)
+
+    going_on(1).search(x, y, noise=0.5, note="first", verbose=0)
+    going_on(2).search(x, y, noise=0.5, note="second", verbose=0)
+    with pytest.raises(ValueError, match=r"`noise`: 0.5, now 0.25"):
+        going_on(3).search(x, y, noise=0.25, verbose=0)

@@ -16,15 +16,16 @@ _DATA = ("x", "y", "sample_weight", "validation_data", "validation_split")  # Th
 _HARMLESS = ("verbose", "callbacks", "validation_batch_size")
 
 
-def conditions(given: Arguments, hypermodel: Any, executions: int) -> dict[str, Any]:
+def conditions(given: Arguments, hypermodel: Any, further: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what `search` and the hypermodel say on how each trial trains, as JSON can hold it.
 
-    What has Keras' default value is left out, except for the epochs and the batch size.
+    What has Keras' default value is left out, except for the epochs and the batch size; texts are, too: what is one may
+    be the name of a file.
 
     Args:
         given: What `search` was given.
         hypermodel: Its `conditions` count, if it has any. May be None.
-        executions: Trainings of each trial and fold.
+        further: What else counts, by name.
     """
     parameters = {n: p for n, p in inspect.signature(keras.Model.fit).parameters.items() if n != "self"}
     named = dict(given.kwargs)
@@ -38,12 +39,12 @@ def conditions(given: Arguments, hypermodel: Any, executions: int) -> dict[str, 
         if name not in (*_DATA, *_HARMLESS) and not _is_default(value, defaults.get(name))
     }
     own = dict(getattr(hypermodel, "conditions", {}))
-    usual = {"epochs": own.pop("epochs", 1), "batch_size": _BATCH_SIZE, "executions_per_trial": executions}
-    return fingerprint(usual | own | found)
+    usual = {"epochs": own.pop("epochs", 1), "batch_size": _BATCH_SIZE}
+    return fingerprint(usual | dict(further) | own | found)
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    return value is None or (isinstance(value, bool | int | float | str) and value == default)
+    return value is None or isinstance(value, str) or (isinstance(value, bool | int | float) and value == default)
 
 
 def described(part: Any) -> Any:

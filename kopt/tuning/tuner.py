@@ -21,6 +21,7 @@ from kopt.tuning.boards import Boards
 from kopt.tuning.budget import Budget
 from kopt.tuning.conditions import conditions
 from kopt.tuning.front import Objectives
+from kopt.tuning.hypermodel import SpaceHyperModel
 from kopt.tuning.isolated import Isolation
 from kopt.tuning.oracle import OptunaOracle
 from kopt.tuning.outcome import Outcome
@@ -258,7 +259,7 @@ class Tuner(Searched):
 
     def _check_data(self, given: folds.Arguments, groups: Any) -> None:
         """Checks what can be known before the first epoch, splits the data, and compares them with the stored ones."""
-        if self.has_history:
+        if self.trains_plainly or getattr(type(self.hypermodel), "fit", None) is SpaceHyperModel.fit:
             check_fit(given, self._kind)
         check_batch_sizes(self.oracle.get_space().space, given.get("x"))
         names = ("x", "y", "sample_weight", "validation_data", "validation_split")
@@ -277,7 +278,11 @@ class Tuner(Searched):
                 "no data to validate with. Give `search` `validation_data` or `validation_split`, or the tuner `cv`."
             )
         copied(given.get("callbacks") or [])
-        trained_with = conditions(given, self.hypermodel, self.executions_per_trial)
+        own = {
+            "executions_per_trial": self.executions_per_trial,
+            "max_epochs": getattr(self.oracle, "max_epochs", None),
+        }
+        trained_with = conditions(given, self.hypermodel, own)
         self._record(data=project.fingerprint(data), conditions=trained_with)
 
     def _run_trials(self, given: folds.Arguments, verbose: Any) -> None:
