@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import re
 
 import keras
 import keras_tuner
@@ -172,6 +173,30 @@ def test_a_grid_is_in_order_and_ends(tmp_path):
     values = searched(oracle_in(tmp_path, 99, sampler="grid", declare=discrete), metrics=number_of)
     branch = [{"kind": "a", "n": n, "flag": flag} for n in (1, 2, 3) for flag in (False, True)]
     assert values == [*branch, {"kind": "b", "flag": False}, {"kind": "b", "flag": True}]
+
+
+def wide(hp):
+    for name in "abcdef":
+        hp.Float(name, 0, 1)
+
+
+@once
+@pytest.mark.parametrize(
+    ("declare", "trials", "told"),
+    [
+        (discrete, 8, None),
+        (discrete, 7, "has 8 cells, and `max_trials` is 7. .* some combinations will be left"),
+        (discrete, 3, "has 8 cells, .* kind will keep the first value. Raise `max_trials`"),
+        (wide, 1001, "has more than 10000 cells, .* a, b will keep the first value"),
+        (wide, 10001, "has more than 10001 cells, .* a will keep the first value"),
+    ],
+)
+def test_a_grid_that_is_larger_than_the_search_is_told(tmp_path, caplog, declare, trials, told):
+    for most in (0, 1):  # Once: not again by the search that goes on.
+        searched(oracle_in(tmp_path, trials, sampler="grid", declare=declare), most, metrics=lambda _: {"loss": 1.0})
+    found = [record.getMessage() for record in caplog.records if "grid" in record.getMessage()]
+    assert len(found) == (told is not None)
+    assert told is None or re.search(told, found[0])
 
 
 @once

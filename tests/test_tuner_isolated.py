@@ -65,3 +65,20 @@ def test_what_cannot_be_sent_is_told_before_the_first_trial(tmp_path):
     assert not tuner.oracle.trials
     with pytest.raises(ValueError, match="`isolate` must be one of 'process'"):
         tuning.Tuner(searches.build, objective="loss", directory=tmp_path, project_name="b", isolate="thread")
+
+
+class Interrupts(keras.callbacks.Callback):
+    """Sends Ctrl-C, as a terminal does, to the search and to the process of its trial."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for process in (os.getpid(), os.getppid()):
+            os.kill(process, signal.SIGINT)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="trains nothing: once is enough")
+def test_ctrl_c_ends_both_processes_and_only_one_of_them_tells(tmp_path, capfd):
+    tuner = tuning.Tuner(searches.build, objective="loss", max_trials=1, directory=tmp_path, isolate="process")
+    with pytest.raises(KeyboardInterrupt):
+        tuner.search(X, Y, epochs=10**6, callbacks=[Interrupts()], verbose=0)
+    assert not tuner.outcomes
+    assert "Traceback" not in capfd.readouterr().err

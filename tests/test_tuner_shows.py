@@ -12,6 +12,7 @@ from searches import curve_tuner
 
 from kopt import tuning
 from kopt.tuning import progress
+from kopt.tuning.front import Objectives
 from kopt.tuning.outcome import Outcome
 
 only_once = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="trains nothing: the same anywhere")
@@ -25,25 +26,26 @@ def test_the_state_of_a_search_in_words():
         "1": Outcome("1", "pruned", metrics={"score": 0.5}, seconds=20.0),
         "2": Outcome("2", "failed", seconds=0.0, error="ValueError: no\nmore"),
     }
-    assert progress.state(outcomes, "0", 9, "score") == (
+    objectives = Objectives(keras_tuner.Objective("score", "min"))
+    assert progress.state(outcomes, ["0"], 9, objectives) == (
         "3/9 done, best 0.25 in trial 0, 1 pruned, 1 failed, about 4 min left"
     )
-    assert progress.state({}, None, None, "score") == "0 done"
-    assert progress.line(outcomes["2"], "score") == "Trial 2 failed: ValueError: no"
+    assert progress.state({}, [], None, objectives) == "0 done"
+    assert progress.line(outcomes["2"], ["score"]) == "Trial 2 failed: ValueError: no"
     folded = Outcome("3", metrics={"score": 0.125, "score_std": 0.011})
-    assert progress.line(folded, "score") == "Trial 3 completed: score 0.125 ± 0.011"
+    assert progress.line(folded, ["score"]) == "Trial 3 completed: score 0.125 ± 0.011"
     assert [progress.duration(s) for s in (3, 119, 120, 7300, 200_000)] == ["3 s", "119 s", "2 min", "2 h", "2 d"]
 
 
 @only_once
 def test_a_terminal_shows_a_bar_and_a_file_the_lines():
     outcomes = {"0": Outcome("0", metrics={"score": 0.25}, seconds=1.0)}
-    objective = keras_tuner.Objective("score", "min")
+    objectives = Objectives(keras_tuner.Objective("score", "min"))
     told = {}
     for terminal in (True, False):
         console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
-        with progress.SearchProgress(4, objective, shown=True, console=console) as shown:
-            shown.update(outcomes, "0", outcomes["0"])
+        with progress.SearchProgress(4, objectives, shown=True, console=console) as shown:
+            shown.update(outcomes, ["0"], outcomes["0"])
         told[terminal] = console.file.getvalue()
         assert "Trial 0 completed: score 0.25; 1/4 done, best 0.25 in trial 0, about 3 s left" in told[terminal]
     assert "━" in told[True]

@@ -67,6 +67,8 @@ def test_each_fold_has_a_model_that_gives_what_the_table_says(folded, tmp_path):
     other = next(key for key in folded.outcomes if key != trial.trial_id)
     with pytest.raises(ValueError, match=r"Trial . has no weights on disk. Received: keep_models=1"):
         folded.load_model(folded.oracle.get_trial(other))
+    with pytest.raises(ValueError, match=r"`fold` must be less than the number of folds, 3. Received: fold=3"):
+        folded.best_model(3)
 
 
 def test_refit_trains_on_all_rows_for_the_best_number_of_epochs(folded):
@@ -157,7 +159,7 @@ def test_a_training_that_diverges_fails_its_trial(tmp_path):
         tuner.best_model()
 
 
-def test_an_objective_that_is_none_ends_the_search_after_one_epoch(tmp_path):
+def test_an_objective_that_is_none_ends_the_search_in_the_first_epoch(tmp_path):
     tuner = tuning.Tuner(
         searches.build, objective=keras_tuner.Objective("val_auc", "max"), max_trials=3, directory=tmp_path, seed=0
     )
@@ -166,6 +168,9 @@ def test_an_objective_that_is_none_ends_the_search_after_one_epoch(tmp_path):
     assert not tuner.oracle.trials
     with pytest.raises(ValueError, match=r"these exist: 'accuracy', 'loss', 'val_accuracy', 'val_loss'. .*'val_auc'"):
         fit(tuner, epochs=50, validation_split=0.5)
+    assert tuner.trainings[0].epochs == 0
+    with pytest.raises(ValueError, match="these exist: 'accuracy', 'loss', 'val_accuracy', 'val_loss'"):
+        fit(tuner, epochs=50, validation_split=0.5, callbacks=[Ruin()])  # A callback of the user's might add it.
     assert tuner.trainings[0].epochs == 1
 
 

@@ -1,6 +1,7 @@
 """Search for hyperparameters: what to try, in which order, and what came of it."""
 
 from kopt.tuning.hypermodel import make_hypermodel
+from kopt.tuning.objectives import ModelObjective, ModelSize
 from kopt.tuning.oracle import OptunaOracle
 from kopt.tuning.sampler import ConditionalGPSampler
 from kopt.tuning.scikit import scikit_search
@@ -13,6 +14,8 @@ __all__ = [
     "Float",
     "Int",
     "Maybe",
+    "ModelObjective",
+    "ModelSize",
     "OptimizerSpace",
     "OptunaOracle",
     "ScheduleSpace",

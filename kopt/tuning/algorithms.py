@@ -100,7 +100,9 @@ def sampler_maker(sampler: str | BaseSampler, seed: int, objectives: int) -> Mak
         return lambda _, tree: _over(process, tree)
     if name in ("sobol", "halton"):
         return lambda _, tree: QuasiRandomSampler(name, seed, tree)
-    return lambda number, _: _quietly(_NAMED[name], seed_of(seed, number))
+    # With several objectives; "nsga2" draws its first fifty trials at random.
+    named = _NAMED["tpe" if name == "auto" else name]
+    return lambda number, _: _quietly(named, seed_of(seed, number))
 
 
 def _over(process: ConditionalGPSampler, tree: Tree) -> ConditionalGPSampler:
@@ -115,7 +117,6 @@ _UNWARNED: dict[str, Any] = (
     else {}
 )
 _NAMED: dict[str, Callable[[int], BaseSampler]] = {
-    "auto": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
     "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     # A grid gives all values; the sampler is asked for what is not on it.

@@ -61,13 +61,13 @@ class Boards:
         place = self._of(trial.trial_id) / (part or "")
         return [TensorBoard(str(place), page=part is None, hparams=values_of(trial))]
 
-    def end_trial(self, trial: Any, outcome: Outcome, best: float | None, count: int) -> None:
+    def end_trial(self, trial: Any, outcome: Outcome, best: Mapping[str, float], count: int) -> None:
         """Writes what came of a trial.
 
         Args:
             trial: The trial.
             outcome: What came of it.
-            best: The objective of the best trial so far, None without one.
+            best: Of each objective, by name, the best value so far; empty without a trial that counts.
             count: Number of trials that have ended.
         """
         if self._directory is None:
@@ -75,9 +75,10 @@ class Boards:
         has_own = any(self._of(trial.trial_id).glob("*tfevents*"))
         if not has_own or outcome.status == "failed":
             self._session(trial, outcome.metrics, success=outcome.status != "failed")
-        if best is not None:
+        if best:
             self._search = self._search or EventWriter(str(Path(self._directory) / "search"))
-            self._search.add_scalars({BEST: best}, count)
+            tags = {BEST if len(best) == 1 else f"{BEST}/{name}": value for name, value in best.items()}
+            self._search.add_scalars(tags, count)
             self._search.flush()
 
     def close(self) -> None:

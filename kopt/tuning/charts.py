@@ -100,20 +100,50 @@ def history(points: Sequence[tuple[int, float, str]], direction: str) -> str:
     return _picture([*_frame(x, y, WIDTH), line, *dots, _label(WIDTH / 2, HEIGHT - 4, "trial")])
 
 
-def parallel(settings: Sequence[Mapping[str, Any]], objective: Sequence[float], name: str, direction: str) -> str:
-    """Returns a line for each trial through its hyperparameters to its objective; good ones are dark."""
-    names = [*dict.fromkeys(key for setting in settings for key in setting), name]
+def plane(
+    points: Sequence[tuple[float, float, str]], front: Sequence[int], names: Sequence[str], *, stairs: bool
+) -> str:
+    """Returns one objective of each trial over another one, with the Pareto front.
+
+    Args:
+        points: Of each trial: the objective to the right, the one upwards, and a text.
+        front: Which points are on the front, the best to the right first.
+        names: Of the two objectives.
+        stairs: Whether to draw the border of what the front beats, which is one where these two are all objectives.
+    """
+    x = Axis([point[0] for point in points], _LEFT + 8, WIDTH - _RIGHT - 20)
+    y = Axis([point[1] for point in points], HEIGHT - _BOTTOM - 8, _TOP)
+    path: list[str] = []
+    for before, number in zip([front[0], *front], front, strict=False):
+        right, last, up = x.at(points[number][0]), y.at(points[before][1]), y.at(points[number][1])
+        path += [f"{right:.1f},{last:.1f}", f"{right:.1f},{up:.1f}"]
+    line = [f'<polyline class="best" points="{" ".join(path)}"/>'] if stairs else []
+    kinds = ["front" if number in front else "completed" for number in range(len(points))]
+    dots = [_dot(x.at(a), y.at(b), kind, told) for (a, b, told), kind in zip(points, kinds, strict=True)]
+    titles = [_label(WIDTH / 2, HEIGHT - 4, names[0]), _label(_LEFT + 6, _TOP - 4, names[1], "start")]
+    return _picture([*_frame(x, y, WIDTH), *line, *dots, *titles])
+
+
+def parallel(
+    settings: Sequence[Mapping[str, Any]], objectives: Mapping[str, Sequence[float]], shares: Sequence[float]
+) -> str:
+    """Returns a line for each trial through its hyperparameters to its objectives.
+
+    Args:
+        settings: Of each trial.
+        objectives: Of each trial, by name.
+        shares: In (0, 1]: how dark each line is.
+    """
+    names = [*dict.fromkeys(key for setting in settings for key in setting), *objectives]
     width = max(WIDTH, 110 * len(names))
-    rows = [{**setting, name: value} for setting, value in zip(settings, objective, strict=True)]
+    rows = [{**setting, **{n: column[i] for n, column in objectives.items()}} for i, setting in enumerate(settings)]
     axes = {key: Axis([row.get(key) for row in rows], HEIGHT - _BOTTOM - 24, _TOP + 8) for key in names}
     places = {key: _LEFT + i * (width - 2 * _LEFT) / max(1, len(names) - 1) for i, key in enumerate(names)}
-    ranks = sorted(range(len(rows)), key=lambda i: objective[i], reverse=direction == "min")
     parts = []
-    for place, i in enumerate(ranks):  # The best come last, on top of the others.
-        share = (place + 1) / len(rows)
+    for i in sorted(range(len(rows)), key=lambda i: shares[i]):  # The best come last, on top of the others.
         points = " ".join(f"{places[key]:.1f},{axes[key].at(rows[i].get(key)):.1f}" for key in names)
         told = ", ".join(f"{key}={rows[i][key]}" for key in names if key in rows[i])
-        style = f'style="stroke-opacity:{0.12 + 0.88 * share**2:.2f}"'
+        style = f'style="stroke-opacity:{0.12 + 0.88 * shares[i] ** 2:.2f}"'
         parts.append(f'<polyline class="trial" {style} points="{points}"><title>{html.escape(told)}</title></polyline>')
     for i, key in enumerate(names):
         parts.append(_line(places[key], _TOP + 8, places[key], HEIGHT - _BOTTOM - 24))

@@ -118,7 +118,7 @@ def _check_size(splitter: Any, labels: np.ndarray | None, groups: Any, count: in
         if members.min() < folds:
             rarest = values[members.argmin()]
             raise checks.fail(
-                "cv", f"at most the number of members of each class (class {rarest!r} has {members.min()})", folds,
+                "cv", f"at most the number of members of each class (class {rarest} has {members.min()})", folds,
                 "Take fewer folds, or sklearn.model_selection.KFold(..., shuffle=True), which does not stratify.",
             )  # fmt: skip
 

@@ -11,6 +11,7 @@ from kopt._core import checks
 from kopt._core.configured import unknown_argument
 from kopt.losses.plain_loss import with_plain_loss
 from kopt.optimizers import AdamW, ComposedOptimizer, no_decay_groups
+from kopt.tuning.conditions import described
 from kopt.tuning.fitting import Fatal, bound, check_batch_size, with_needed
 from kopt.tuning.guarded import GuardedHyperParameters
 from kopt.tuning.rebuild import rebuilt
@@ -80,7 +81,10 @@ class SpaceHyperModel(keras_tuner.HyperModel):
 
     Attributes:
         space: The `SearchSpace`.
+        returns_history: That epochs' logs hold the objective.
     """
+
+    returns_history = True
 
     def __init__(self, source: Any, space: SearchSpace | None, **options: Any) -> None:
         super().__init__()
@@ -95,6 +99,13 @@ class SpaceHyperModel(keras_tuner.HyperModel):
         if "label_smoothing" in self.space.ranges and options["loss"] is not None:
             smoothed(options["loss"], 0.0)  # A loss that cannot is to be known now.
         self._options = options | {"compile_arguments": _checked_compile(options["compile_arguments"])}
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What each trial trains with beside the space, by name: a search that goes on has to have the same."""
+        options = self._options
+        own = {name: options[name] for name in ("run_epochs", "keep_weights", "no_decay")}
+        return own | {"epochs": options["epochs"] or 1, "loss": described(options["loss"])}
 
     def build(self, hp: Any) -> keras.Model:
         """Returns the compiled model of a trial.

@@ -62,7 +62,10 @@ class Isolation:
             Exception: Whatever the training raises.
         """
         here, there = Pipe()
-        command = [sys.executable, "-m", __name__, str(there.fileno()), str(self._path)]
+        # Not by `-m`: Python would warn that the package has imported the module before. A terminal sends Ctrl-C to all
+        # processes, but this one is ended by the search.
+        code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from {__name__} import main; main()"
+        command = [sys.executable, "-c", code, str(there.fileno()), str(self._path)]
         paths = os.pathsep.join(path or "." for path in sys.path)
         own = {"KERAS_BACKEND": keras.backend.backend(), "PYTHONPATH": paths}
         process = subprocess.Popen(command, env=os.environ | own, pass_fds=[there.fileno()])
@@ -103,9 +106,9 @@ def _death(code: int) -> str:
     return f"was ended by the signal {signal.Signals(-code).name}"
 
 
-def _main(descriptor: int, path: Path) -> None:
-    """Is the process of a trial."""
-    link = Connection(descriptor)
+def main() -> None:
+    """Is the process of a trial; its arguments are the descriptor of the connection and the file of the search."""
+    link, path = Connection(int(sys.argv[1])), Path(sys.argv[2])
     (floatx, policy), tuner, args, kwargs = pickle.loads(path.read_bytes())
     keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(policy)
@@ -133,7 +136,3 @@ def _portable(error: Exception) -> Exception:
     except (pickle.PicklingError, AttributeError, TypeError, ValueError):
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
-
-
-if __name__ == "__main__":
-    _main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -16,8 +16,10 @@ from optuna.samplers import BaseSampler
 
 from kopt._core import checks
 from kopt.tuning.alone import alone
+from kopt.tuning.grids import tell_cut_grid
 from kopt.tuning.leases import Leases
 from kopt.tuning.mapping import SpaceMap, active_values
+from kopt.tuning.objectives import directed
 from kopt.tuning.recorded import STATE, RecordedOracle
 
 REPORT = "__report__"
@@ -42,16 +44,18 @@ class OptunaOracle(RecordedOracle):
     the number of epochs that the trial has had, and stops the trial when the answer's status is "STOPPED". This goes
     through KerasTuner's own messages between processes.
 
-    Several objectives: `sampler="auto"` is NSGA-II then; `pareto_trials` returns those that none is better than in
-    everything. `get_best_trials` ranks by KerasTuner's signed sum.
+    Several objectives: `sampler="auto"` is Optuna's multivariate TPE then; `pareto_trials` returns those that none is
+    better than in everything. `get_best_trials` ranks by KerasTuner's signed sum.
 
     Args:
         objective: As for KerasTuner: a metric's name, a `keras_tuner.Objective`, a list of these, or None where the
             tuner returns a number to minimise. What ends in "loss" is minimised, also if KerasTuner does not know it.
+            `ModelSize` and other `ModelObjective`s are measured by `kopt.tuning.Tuner`; others must report them.
         max_trials: How many trials at most, >= 1.
-        sampler: "auto" (`ConditionalGPSampler`), "random", "grid" (in order, ten values of a continuous range),
-            "sobol", "halton", "tpe" (multivariate and grouped), "gp" (Optuna's, needs torch), "cmaes" (needs cmaes),
-            "nsga2", or an `optuna.samplers.BaseSampler`, of which each trial gets a copy with seeds of its own.
+        sampler: "auto" (`ConditionalGPSampler`; for several objectives "tpe"), "random", "grid" (in order, ten values
+            of a continuous range), "sobol", "halton", "tpe" (multivariate and grouped), "gp" (Optuna's, needs torch),
+            "cmaes" (needs cmaes), "nsga2", or an `optuna.samplers.BaseSampler`, of which each trial gets a copy with
+            seeds of its own.
         pruner: None, "asha" or "successive_halving" (from the first epoch on, factor 4), "hyperband", "median",
             "patience" (3 reports worse than the best), "threshold" (NaN, infinite or beyond 1e30), or an instance of
             `optuna.pruners.BasePruner`.
@@ -108,7 +112,7 @@ class OptunaOracle(RecordedOracle):
             sampler,
             pruner,
             seed,
-            objective=_directed(objective),
+            objective=directed(objective),
             max_trials=max_trials,
             hyperparameters=hyperparameters,
             allow_new_entries=checks.flag("allow_new_entries", allow_new_entries),
@@ -145,6 +149,8 @@ class OptunaOracle(RecordedOracle):
         """Returns the values of a new trial; the status is "STOPPED" if there is none to be had."""
         space = SpaceMap(self.hyperparameters)
         log = self._study()
+        if self.sampler == "grid" and not self.trials and self.max_trials is not None:
+            tell_cut_grid(space, self.max_trials)
         for _ in range(COLLISIONS):
             number = len(log.trials)
             log.study.sampler = self._make(number, space.tree())
@@ -297,15 +303,6 @@ class OptunaOracle(RecordedOracle):
         super().set_state(state)
         own = state[STATE]
         self._queue, self._queued_ever, self._ended = own["queue"], own["queued_ever"], own["ended"]
-
-
-def _directed(objective: Any) -> Any:
-    """Returns objectives with a direction where their names say it and KerasTuner does not see it: `val_plain_loss`."""
-    if isinstance(objective, list | tuple):
-        return [_directed(one) for one in objective]
-    if isinstance(objective, str) and objective.endswith("loss"):
-        return keras_tuner.Objective(objective, "min")
-    return objective
 
 
 def _from(point: Mapping[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from kopt.tuning.front import Objectives
 from kopt.tuning.project import read_json, write_json
 from kopt.tuning.watching import missing_objective
 
@@ -27,7 +28,7 @@ class Training:
         metrics: Of the best epoch.
         best_epoch: Its number, from 0.
         epochs: Epochs that were trained.
-        values: The objective after each epoch.
+        values: The objective after each epoch; of several, the leading one.
         pruned: Whether it was stopped.
     """
 
@@ -84,18 +85,22 @@ def read(directory: Path) -> dict[str, Outcome]:
     return found
 
 
-def metrics_of(results: Any, objective: Any) -> tuple[dict[str, float], int]:
+def metrics_of(
+    results: Any, objectives: Objectives, measured: Mapping[str, float] | None = None
+) -> tuple[dict[str, float], int]:
     """Returns the metrics of the best epoch, and its number, of what `HyperModel.fit` returned.
 
     Args:
         results: A History, a dict of metrics, or the objective as a number.
-        objective: The oracle's.
+        objectives: Of the search; the leading one says which epoch is the best.
+        measured: What was measured of the model.
 
     Raises:
         ValueError: The objective is not there: ends the search.
         TypeError: Something else was returned: ends the search.
         keras_tuner.errors.FailedTrialError: The objective is not finite.
     """
+    objective = objectives.lead
     if isinstance(results, keras.callbacks.History):
         metrics, epoch = _best(results, objective)
     elif isinstance(results, Mapping):
@@ -107,12 +112,14 @@ def metrics_of(results: Any, objective: Any) -> tuple[dict[str, float], int]:
             "`HyperModel.fit` must return what `model.fit` returned, a dict of metrics, or the objective as a number. "
             f"Received: {results!r} of class {type(results).__name__}."
         )
-    if objective.name not in metrics:
-        if not objective.has_value(metrics):
-            raise missing_objective(objective, metrics)
-        metrics[objective.name] = float(objective.get_value(metrics))
-    if not math.isfinite(metrics[objective.name]):
-        raise keras_tuner.errors.FailedTrialError(f"The objective {objective.name!r} is {metrics[objective.name]}.")
+    metrics |= measured or {}
+    for wanted in objectives.all:
+        if wanted.name not in metrics:
+            if not wanted.has_value(metrics):
+                raise missing_objective(wanted, metrics)
+            metrics[wanted.name] = float(wanted.get_value(metrics))
+        if not math.isfinite(metrics[wanted.name]):
+            raise keras_tuner.errors.FailedTrialError(f"The objective {wanted.name!r} is {metrics[wanted.name]}.")
     return metrics, epoch
 
 
@@ -132,9 +139,16 @@ def _best(history: Any, objective: Any) -> tuple[dict[str, float], int]:
     return epochs[best], history.epoch[best] if len(history.epoch) == count else best
 
 
-def summary(trainings: Sequence[Training], *, with_std: bool) -> dict[str, float]:
-    """Returns the mean of each metric, and with folds also its standard deviation (over folds, not of the mean)."""
+def summary(trainings: Sequence[Training], *, with_std: bool, fixed: Collection[str] = ()) -> dict[str, float]:
+    """Returns the mean of each metric, and with folds also its standard deviation (over folds, not of the mean).
+
+    Args:
+        trainings: Of a trial.
+        with_std: Whether there are standard deviations.
+        fixed: Metrics that are the same in each training, and have none.
+    """
     names = [name for name in trainings[0].metrics if all(name in training.metrics for training in trainings)]
     columns = {name: np.array([training.metrics[name] for training in trainings]) for name in names}
     means = {name: float(column.mean()) for name, column in columns.items()}
-    return means | ({f"{name}_std": float(column.std()) for name, column in columns.items()} if with_std else {})
+    spread = {f"{name}_std": float(column.std()) for name, column in columns.items() if name not in fixed}
+    return means | (spread if with_std else {})

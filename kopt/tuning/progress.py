@@ -1,13 +1,14 @@
 """What a console shows of a search that runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import rich
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from kopt.tuning.front import Objectives
 from kopt.tuning.outcome import Outcome
 
 
@@ -16,14 +17,16 @@ class SearchProgress:
 
     Args:
         total: Number of trials, None if nobody knows.
-        objective: The oracle's.
+        objectives: Of the search.
         shown: Whether to show anything.
         console: None for rich's own.
     """
 
-    def __init__(self, total: int | None, objective: Any, *, shown: bool, console: Console | None = None) -> None:
+    def __init__(
+        self, total: int | None, objectives: Objectives, *, shown: bool, console: Console | None = None
+    ) -> None:
         self._total = total
-        self._objective = objective
+        self._objectives = objectives
         self._shown = shown
         columns = (TextColumn("search"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
         self._bar = Progress(*columns, console=console or rich.get_console(), disable=not shown, transient=True)
@@ -38,36 +41,43 @@ class SearchProgress:
     ) -> None:
         self._bar.stop()
 
-    def update(self, outcomes: Mapping[str, Outcome], best: str | None, last: Outcome | None = None) -> None:
+    def update(self, outcomes: Mapping[str, Outcome], front: Sequence[str], last: Outcome | None = None) -> None:
         """Shows the state, and a line for the trial that has just ended.
 
         Args:
             outcomes: By trial.
-            best: The best trial, None without one.
+            front: The best trial; with several objectives the whole front; empty without one.
             last: What has just ended, None when the search begins.
         """
         if not self._shown:
             return
-        told = state(outcomes, best, self._total, self._objective.name)
+        told = state(outcomes, front, self._total, self._objectives)
         self._bar.update(self._task, completed=len(outcomes), description=told)
         if last is not None:
-            self._bar.console.print(f"{line(last, self._objective.name)}; {told}", markup=False, highlight=False)
+            self._bar.console.print(f"{line(last, self._objectives.names)}; {told}", markup=False, highlight=False)
 
 
-def line(outcome: Outcome, objective: str) -> str:
+def line(outcome: Outcome, names: Sequence[str]) -> str:
     """Returns a trial that has ended as text."""
     if outcome.status == "failed":
         return f"Trial {outcome.trial_id} failed: {outcome.error.splitlines()[0] if outcome.error else ''}"
-    value, deviation = outcome.metrics[objective], outcome.metrics.get(f"{objective}_std")
-    spread = "" if deviation is None else f" ± {deviation:.2g}"
-    return f"Trial {outcome.trial_id} {outcome.status}: {objective} {value:.5g}{spread}"
+    shown = []
+    for name in names:
+        deviation = outcome.metrics.get(f"{name}_std")
+        spread = "" if deviation is None else f" ± {deviation:.2g}"
+        shown.append(f"{name} {outcome.metrics[name]:.5g}{spread}")
+    return f"Trial {outcome.trial_id} {outcome.status}: {', '.join(shown)}"
 
 
-def state(outcomes: Mapping[str, Outcome], best: str | None, total: int | None, objective: str) -> str:
+def state(outcomes: Mapping[str, Outcome], front: Sequence[str], total: int | None, objectives: Objectives) -> str:
     """Returns the state of a search as text: done, best so far, pruned, failed, estimated time left."""
     counts = [f"{len(outcomes)}{'' if total is None else f'/{total}'} done"]
-    if best is not None:
-        counts.append(f"best {outcomes[best].metrics[objective]:.5g} in trial {best}")
+    best = objectives.best({key: outcomes[key].metrics for key in front})
+    for name, key in best.items():
+        shown = f"{name} " if objectives.several else ""
+        counts.append(f"best {shown}{outcomes[key].metrics[name]:.5g} in trial {key}")
+    if objectives.several and front:
+        counts.append(f"{len(front)} on the front")
     for status in ("pruned", "failed"):
         count = sum(outcome.status == status for outcome in outcomes.values())
         if count:

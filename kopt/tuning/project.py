@@ -22,6 +22,8 @@ RECORD = "project.json"
 ON_EXISTING = ("error", "resume", "overwrite")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SAMPLED_ROWS = 64
+# Parts of the record that are empty until `search` is called; what an older version has not written is not compared.
+LEARNT_BY_SEARCH = ("data", "conditions")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -167,7 +169,7 @@ def _leaf_print(leaf: Any) -> str:
     if hasattr(leaf, "to_numpy"):  # frames
         leaf = leaf.to_numpy()
     if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
-        return type(leaf).__name__ if not isinstance(leaf, int | float) else repr(leaf)
+        return type(leaf).__name__ if not isinstance(leaf, int | float | str) else repr(leaf)
     array = leaf if isinstance(leaf, np.ndarray) else keras.ops.convert_to_numpy(leaf)
     picked = array
     if array.ndim and len(array):
@@ -180,12 +182,15 @@ def differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Returns what differs between two descriptions of searches, each as a line."""
     lines = []
     for part in stored:
-        old, new = stored[part], now.get(part)
+        old: Any = stored[part]
+        new: Any = now.get(part)
         if part == "space":
             lines += _space_differences(old, new or [])
-        elif part == "data" and old and new:
-            lines += [f"data `{k}`: {old.get(k)}, now {new.get(k)}" for k in {**old, **new} if old.get(k) != new.get(k)]
-        elif part != "data" and old != new:
+        elif part in LEARNT_BY_SEARCH:
+            both = {**old, **new} if old and new else {}
+            name = {"data": "data `", "conditions": "`"}[part]
+            lines += [f"{name}{k}`: {old.get(k)}, now {new.get(k)}" for k in both if old.get(k) != new.get(k)]
+        elif old != new:
             lines.append(f"{part}: {old}, now {new}")
     return lines
 

@@ -1,10 +1,12 @@
 """A search as one page that needs nothing else: curves, coordinates, importances, slices, and every trial."""
 
 import html
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kopt.tuning import charts
+from kopt.tuning.front import Objectives
 from kopt.tuning.importances import LEAST_TRIALS, importances
 
 _STYLE = """
@@ -12,7 +14,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1000px
 svg { max-width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: #444; }
 svg .axis { stroke: #999; } svg polyline { fill: none; } svg .best { stroke: #0b6e4f; stroke-width: 2; }
 svg .trial { stroke: #1f4e8c; stroke-width: 1.5; } svg .bar { fill: #1f4e8c; }
-svg .completed { fill: #1f4e8c; fill-opacity: .7; } svg .pruned { fill: #fff; stroke: #c77700; }
+svg .front { fill: #0b6e4f; } svg .completed { fill: #1f4e8c; fill-opacity: .7; } svg .pruned { fill: #fff; stroke: #c77700; }
 table { border-collapse: collapse; font-size: 13px; } th, td { padding: 3px 9px; text-align: left; border-bottom: 1px solid #ddd; }
 th { cursor: pointer; } .wide { overflow-x: auto; } pre { white-space: pre-wrap; font-size: 12px; }
 """  # noqa: E501
@@ -36,26 +38,12 @@ def page(title: str, rows: Sequence[Mapping[str, Any]], objective: Any, tracebac
         objective: The oracle's.
         tracebacks: Of the failed trials, by trial.
     """
-    name, direction = objective.name, objective.direction
+    objectives = Objectives(objective)
     done = [row for row in rows if row["status"] == "completed"]
-    values = [row[name] for row in done]
-    settings = [settings_of(row) for row in done]
     counts = {status: sum(row["status"] == status for row in rows) for status in ("completed", "pruned", "failed")}
     parts = [f"<h1>{html.escape(title)}</h1>", f"<p>{', '.join(f'{n} {status}' for status, n in counts.items())}.</p>"]
     if done:
-        best = (min if direction == "min" else max)(done, key=lambda row: row[name])
-        chosen = ", ".join(f"{charts.text(key)} = {charts.text(value)}" for key, value in settings_of(best).items())
-        parts.append(
-            f"<p>Best: trial {charts.text(best['trial'])}, {charts.text(name)} {best[name]:.6g}; with {chosen}.</p>"
-        )
-        scored = [(i, row) for i, row in enumerate(rows) if row["status"] in ("completed", "pruned")]
-        points = [(i, row[name], row["status"]) for i, row in scored]
-        parts += _section("Best so far", charts.history(points, direction))
-        parts += _section("Parallel coordinates", charts.parallel(settings, values, name, direction))
-        parts += _section("Importances", _importances(settings, values))
-        names = dict.fromkeys(key for setting in settings for key in setting)
-        slices = [charts.slice_of([setting.get(key) for setting in settings], values, key) for key in names]
-        parts += _section("Slices", "".join(slices))
+        parts += _found(rows, done, objectives)
     parts += _section("Trials", _table(rows, tracebacks))
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     return f"<!doctype html><html><head>{head}</head><body>{''.join(parts)}<script>{_SCRIPT}</script></body></html>\n"
@@ -64,6 +52,66 @@ def page(title: str, rows: Sequence[Mapping[str, Any]], objective: Any, tracebac
 def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the active hyperparameters in a row."""
     return {key.removeprefix("hp/"): value for key, value in row.items() if key.startswith("hp/")}
+
+
+def _found(rows: Sequence[Mapping[str, Any]], done: Sequence[Mapping[str, Any]], objectives: Objectives) -> list[str]:
+    """Returns what there is to see once a trial has run to its end."""
+    front = objectives.front({row["trial"]: row for row in done})
+    settings = [settings_of(row) for row in done]
+    columns = {one.name: [row[one.name] for row in done] for one in objectives.all}
+    parts = _best(done, objectives)
+    if objectives.several:
+        parts += _section(f"Pareto front: {len(front)} trials", _planes(done, objectives))
+    for one in objectives.all:
+        parts += _section(_headed("Best so far", one, objectives), _history(rows, one))
+    shares = _shares(done, front, objectives)
+    parts += _section("Parallel coordinates", charts.parallel(settings, columns, shares))
+    names = dict.fromkeys(key for setting in settings for key in setting)
+    for one in objectives.all:
+        values = columns[one.name]
+        parts += _section(_headed("Importances", one, objectives), _importances(settings, values))
+        slices = [charts.slice_of([setting.get(key) for setting in settings], values, key) for key in names]
+        parts += _section(_headed("Slices", one, objectives), "".join(slices))
+    return parts
+
+
+def _headed(title: str, one: Any, objectives: Objectives) -> str:
+    return f"{title}: {html.escape(one.name)}" if objectives.several else title
+
+
+def _best(done: Sequence[Mapping[str, Any]], objectives: Objectives) -> list[str]:
+    """Returns a line for the best trial in each objective."""
+    found, parts = {row["trial"]: row for row in done}, []
+    for name, key in objectives.best(found).items():
+        row = found[key]
+        chosen = ", ".join(f"{charts.text(key)} = {charts.text(value)}" for key, value in settings_of(row).items())
+        parts.append(f"<p>Best: trial {charts.text(key)}, {charts.text(name)} {row[name]:.6g}; with {chosen}.</p>")
+    return parts
+
+
+def _history(rows: Sequence[Mapping[str, Any]], one: Any) -> str:
+    scored = [(i, row) for i, row in enumerate(rows) if row["status"] in ("completed", "pruned")]
+    return charts.history([(i, row[one.name], row["status"]) for i, row in scored], one.direction)
+
+
+def _shares(done: Sequence[Mapping[str, Any]], front: Sequence[str], objectives: Objectives) -> list[float]:
+    """Returns how dark each trial is: by its rank, or with several objectives whether it is on the front."""
+    if objectives.several:
+        return [1.0 if row["trial"] in front else 0.3 for row in done]
+    name, is_min = objectives.lead.name, objectives.lead.direction == "min"
+    ranks = sorted(range(len(done)), key=lambda i: done[i][name], reverse=is_min)
+    return [(ranks.index(i) + 1) / len(done) for i in range(len(done))]
+
+
+def _planes(done: Sequence[Mapping[str, Any]], objectives: Objectives) -> str:
+    """Returns a picture of each pair of objectives."""
+    keys, pictures = [row["trial"] for row in done], []
+    told = [", ".join([f"trial {row['trial']}"] + [f"{n} {row[n]:.6g}" for n in objectives.names]) for row in done]
+    for right, up in itertools.combinations(objectives.names, 2):
+        points = [(row[right], row[up], text) for row, text in zip(done, told, strict=True)]
+        front = [keys.index(key) for key in objectives.front({row["trial"]: row for row in done}, right)]
+        pictures.append(charts.plane(points, front, (right, up), stairs=len(objectives.all) == 2))
+    return "".join(pictures)
 
 
 def _section(title: str, content: str) -> list[str]:

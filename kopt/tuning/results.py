@@ -20,36 +20,68 @@ from kopt.tuning.seeding import derived_seed, seed_training
 class Searched(TrialRunner):
     """The part of `kopt.tuning.Tuner` that answers what came of the search."""
 
-    _given: folds.Arguments | None
+    _given: folds.Arguments | None = None
 
-    def best_hyperparameters(self, n: int = 1) -> list[keras_tuner.HyperParameters]:
+    def best_hyperparameters(self, n: int = 1, *, by: str | None = None) -> list[keras_tuner.HyperParameters]:
         """Returns the hyperparameters of the best `n` trials, best first; pruned and failed ones are none of them.
 
         Args:
-            n: How many, >= 1.
+            n: How many, >= 1; with several objectives at most as many as the Pareto front has.
+            by: With several objectives, the one by which trials of the front are the best, such as "val_loss"; None for
+                the first one that is a metric of the training.
         """
-        return [trial.hyperparameters for trial in self.best_trials(checks.count("n", n))]
+        return [trial.hyperparameters for trial in self.best_trials(checks.count("n", n), by)]
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[keras_tuner.HyperParameters]:
         """Returns `best_hyperparameters(num_trials)`."""
         return self.best_hyperparameters(num_trials)
 
-    def best_model(self, fold: int = 0) -> Any:
+    def best_model(self, fold: int = 0, *, by: str | None = None) -> Any:
         """Returns the model of the best trial with the weights, and the optimizer's state, of its best epoch.
 
         Args:
             fold: With cross-validation, which of the models: from 0.
+            by: As for `best_hyperparameters`. `load_model` has any other model of `pareto_trials`.
 
         Raises:
             ValueError: No trial has run to its end, or its weights were not kept.
         """
-        return self.load_model(self._best(), checks.count("fold", fold, 0))
+        return self.load_model(self._best(by), checks.count("fold", fold, 0))
 
     def get_best_models(self, num_models: int = 1) -> list[Any]:
         """Returns the models of the best trials; only `keep_models` of them are on disk."""
         return [self.load_model(trial) for trial in self.best_trials(checks.count("num_models", num_models))]
 
-    def refit(self, *fit_args: Any, epochs: int | None = None, callbacks: Iterable[Any] = (), **fit_kwargs: Any) -> Any:
+    def pareto_trials(self, by: str | None = None) -> list[Any]:
+        """Returns the trials that none beats: no other one is better in one objective and as good in all others.
+
+        Failed and pruned trials do not count. With one objective these are the best trial and its equals.
+
+        Args:
+            by: The objective by which they are sorted, best first; None for the first one that is a metric of the
+                training.
+        """
+        self.objectives.named(by)
+        return [self.oracle.get_trial(key) for key in self._front(by)]
+
+    def pareto_front(self, by: str | None = None) -> Any:
+        """Returns the rows of `results` that belong to `pareto_trials`, in that order.
+
+        Args:
+            by: As for `pareto_trials`.
+        """
+        self.objectives.named(by)
+        rows = {row["trial"]: row for row in self.rows()}
+        return _table([rows[key] for key in self._front(by)])
+
+    def refit(
+        self,
+        *fit_args: Any,
+        epochs: int | None = None,
+        callbacks: Iterable[Any] = (),
+        by: str | None = None,
+        **fit_kwargs: Any,
+    ) -> Any:
         """Trains a new model with the best hyperparameters, on all data, and returns it.
 
         Args:
@@ -57,12 +89,13 @@ class Searched(TrialRunner):
                 data added to the training data.
             epochs: None for the best trial's best epoch (its mean over folds), if `search` was given `epochs`.
             callbacks: Those of this training; those of the search are not used, as there is no validation.
+            by: With several objectives, as for `best_hyperparameters`.
             **fit_kwargs: What `model.fit` takes.
 
         Raises:
             ValueError: No trial has run to its end, or there are no data.
         """
-        best = self._best()
+        best = self._best(by)
         given = folds.Arguments(fit_args, fit_kwargs)
         if given.get("x") is None:
             if self._given is None or self._given.get("x") is None:
@@ -81,28 +114,27 @@ class Searched(TrialRunner):
     def results(self, *, folds: bool = False) -> Any:
         """Returns a table of all trials: a DataFrame if pandas is installed, else a list of dicts.
 
-        Columns are `trial`, `status` ("completed", "pruned", "failed", "running"), the metrics of the best epoch (with
-        folds their mean, and `<name>_std`), `epochs`, `seconds`, `hp/<name>` of the active hyperparameters, `error`.
+        Columns are `trial`, `status` ("completed", "pruned", "failed", "running"), with several objectives `pareto`
+        (whether none beats it), the metrics of the best epoch (with folds their mean, and `<name>_std`), `epochs`,
+        `seconds`, `hp/<name>` of the active hyperparameters, `error`.
 
         Args:
             folds: Whether to have a row for each training, with `fold`, `execution` and `best_epoch`, in place of a row
                 for each trial.
         """
-        rows = self.rows(folds=folds)
-        try:
-            import pandas
-        except ImportError:
-            return rows
-        return pandas.DataFrame(rows)
+        return _table(self.rows(folds=folds))
 
     def rows(self, *, folds: bool = False) -> list[dict[str, Any]]:
         """Returns the rows of `results`."""
         rows = []
+        front = set(self._front()) if self.objectives.several else None
         for key, trial in sorted(getattr(self.oracle, "trials", {}).items(), key=lambda item: item[0].zfill(20)):
             found = self.outcomes.get(key)
             values = {f"hp/{name}": value for name, value in values_of(trial).items()}
             ended = found is not None and trial.status in ("COMPLETED", "FAILED")
             row = {"trial": key, "status": found.status if ended and found is not None else "running"}
+            if front is not None:
+                row["pareto"] = key in front
             if found is None or not folds:
                 told = {} if found is None else {"epochs": found.epochs, "seconds": found.seconds, "error": found.error}
                 rows.append(row | (found.metrics if found is not None else {}) | told | values)
@@ -112,24 +144,28 @@ class Searched(TrialRunner):
                 rows.append(row | place | {"epochs": training.epochs} | training.metrics | values)
         return rows
 
-    def importances(self) -> dict[str, float]:
+    def importances(self, *, by: str | None = None) -> dict[str, float]:
         """Returns the share that each hyperparameter has in the objective, greatest first; they sum to 1.
 
         They are what a random forest loses when the values of one are shuffled between the trials that have run to
         their end: a guide for the next search, of a few trials a rough one.
 
+        Args:
+            by: With several objectives, for which one; None for the first one that is a metric of the training.
+
         Raises:
             ValueError: There are fewer than five such trials.
         """
+        name = self.objectives.named(by).name
         done = [row for row in self.rows() if row["status"] == "completed"]
-        values = [row[self.oracle.objective.name] for row in done]
+        values = [row[name] for row in done]
         return importances([report.settings_of(row) for row in done], values)
 
     def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
         """Writes one page in HTML that needs nothing else, and returns where it is.
 
         It has the best so far, parallel coordinates, importances, the objective over each hyperparameter, and a table
-        of all trials with their errors.
+        of all trials with their errors; with several objectives all this for each one, and their Pareto front.
 
         Args:
             path: Of the file, in a directory that is there.
@@ -140,8 +176,8 @@ class Searched(TrialRunner):
         place.write_text(report.page(title, self.rows(), self.oracle.objective, traces), encoding="utf-8")
         return place
 
-    def _best(self) -> Any:
-        best = self.best_trials(1)
+    def _best(self, by: str | None = None) -> Any:
+        best = self.best_trials(1, by)
         if not best:
             failed = [found.error for found in self.outcomes.values() if found.status == "failed"]
             last = f" The last error: {failed[-1]}" if failed else ""
@@ -150,6 +186,15 @@ class Searched(TrialRunner):
                 f"them failed.{last}"
             )
         return best[0]
+
+
+def _table(rows: list[dict[str, Any]]) -> Any:
+    """Returns rows as a DataFrame if pandas is installed."""
+    try:
+        import pandas
+    except ImportError:
+        return rows
+    return pandas.DataFrame(rows)
 
 
 def everything(given: folds.Arguments) -> folds.Arguments:

@@ -12,9 +12,13 @@ import keras
 import keras_tuner
 import numpy as np
 
+from kopt._core import checks
 from kopt.tuning import folds, outcome, project
+from kopt.tuning.before import FirstBatch
 from kopt.tuning.boards import Boards
+from kopt.tuning.front import Objectives
 from kopt.tuning.isolated import Isolation
+from kopt.tuning.objectives import Measures
 from kopt.tuning.outcome import Outcome, Training
 from kopt.tuning.promotion import FullLength, epochs_of, is_state, read_weights, state_path, write_weights
 from kopt.tuning.seeding import derived_seed, seed_training
@@ -29,29 +33,37 @@ class TrialRunner(keras_tuner.Tuner):
 
     Attributes:
         cv: A number of folds, a splitter, or None.
-        keep_models: How many of the best trials keep their weights.
+        keep_models: How many of the best trials keep their weights, None for the whole front.
+        objectives: Of the search.
         outcomes: What came of the trials that have ended, by trial.
         boards: What logs for TensorBoard.
         trainings: Of the trial that runs.
     """
 
     cv: Any
-    keep_models: int
+    keep_models: int | None
+    objectives: Objectives
     outcomes: dict[str, Outcome]
     boards: Boards
     _prunes: bool
     trainings: list[Training]
-    _isolation: Isolation | None
+    _isolation: Isolation | None = None
     _report: Reporter | None = None
+    _measures: Measures
     _running: Outcome
-    _seed: int | None
-    _splits: list[folds.Split] | None
+    _seed: int | None = None
+    _splits: list[folds.Split] | None = None
 
     @property
     def trains_plainly(self) -> bool:
         """Whether training is `model.fit`, so that what an epoch's logs hold is all that there will be."""
-        fit = type(self.hypermodel).fit
+        fit = getattr(type(self.hypermodel), "fit", None)  # There may be no hypermodel.
         return type(self).run_trial is TrialRunner.run_trial and fit is keras_tuner.HyperModel.fit
+
+    @property
+    def has_history(self) -> bool:
+        """Whether the objective is a metric of each epoch."""
+        return self.trains_plainly or getattr(self.hypermodel, "returns_history", False)
 
     def on_trial_begin(self, trial: Any) -> None:
         """Forgets what a run of this trial has left that was killed or is tried again."""
@@ -74,7 +86,7 @@ class TrialRunner(keras_tuner.Tuner):
     def _try_run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
         begin = time.monotonic()
         found = self._running = Outcome(trial.trial_id)
-        self.trainings = []
+        self.trainings, self._measures = [], Measures(self.objectives.measured)
         try:
             self._run_and_update_trial(trial, *fit_args, **fit_kwargs)
             trial.status = "COMPLETED"
@@ -104,13 +116,17 @@ class TrialRunner(keras_tuner.Tuner):
         found = self._running
         if not self.trainings:  # A subclass has run it in its own way.
             for result in results if isinstance(results, list) else [results]:
-                metrics, best = outcome.metrics_of(result, self.oracle.objective)
+                metrics, best = outcome.metrics_of(result, self.objectives)
                 self.trainings.append(Training(None, len(self.trainings), metrics, best, 0, []))
         is_pruned = any(training.pruned for training in self.trainings)
         found.status = "pruned" if is_pruned else "completed"
-        found.metrics = outcome.summary(self.trainings, with_std=self.cv is not None and not is_pruned)
+        fixed = [objective.name for objective in self.objectives.measured]
+        found.metrics = outcome.summary(self.trainings, with_std=self.cv is not None and not is_pruned, fixed=fixed)
         best = round(float(np.mean([training.best_epoch for training in self.trainings])))
-        self.oracle.update_trial(trial.trial_id, found.metrics, step=best)
+        told = dict(found.metrics)
+        if self.objectives.several:  # By this signed sum KerasTuner's own oracles search.
+            told[self.oracle.objective.name] = self.oracle.objective.get_value(found.metrics)
+        self.oracle.update_trial(trial.trial_id, told, step=best)
 
     def run_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> Any:
         """Trains the model of a trial: once, or once per execution and fold; a pruned one ends early."""
@@ -126,39 +142,44 @@ class TrialRunner(keras_tuner.Tuner):
 
     def _train(self, trial: Any, given: folds.Arguments, fold: int | None, execution: int) -> None:
         """Trains once, and adds what came of it to the trainings of this trial."""
-        objective = self.oracle.objective
         first = not self.trainings
         seed_training(derived_seed(self._seed or 0, trial.trial_id.lstrip("0"), execution, fold))
         model = self._try_build(trial.hyperparameters)
+        self._measures.take(model)
         watch = Watch(
-            objective,
+            self.objectives,
             report=self._report if first else None,
             spares=self.cv is not None or self.executions_per_trial > 1,
-            must_exist=self.trains_plainly or getattr(self.hypermodel, "returns_history", False),
-            keeps=self.keep_models > 0,
+            must_exist=self.has_history,
+            keeps=self.keep_models != 0,
         )
         training = Training(fold, execution, {}, 0, 0, watch.values)
         self.trainings.append(training)
         boards = self._boards(trial, training)
         given = self._go_on(trial, model, given, fold)
         theirs = copied(given.get("callbacks") or [])
-        own = given.replaced(callbacks=[*self._length(trial), *theirs, *boards, Hooks(self, trial), watch])
+        first_ones = [*self._length(trial), self._measures]
+        if self.has_history and not self.outcomes and len(self.trainings) == 1:
+            validated = any(given.get(name) is not None for name in ("validation_data", "validation_split"))
+            first_ones.append(FirstBatch(self.objectives.trained, [*theirs, self], validated=validated))
+        own = given.replaced(callbacks=[*first_ones, *theirs, *boards, Hooks(self, trial), watch])
         try:
             results = self.hypermodel.fit(trial.hyperparameters, model, *own.args, **own.kwargs)
         finally:
             training.epochs = watch.epochs
             for board in boards:
                 board.close()  # An exception leaves it open.
-        training.metrics, training.best_epoch = outcome.metrics_of(results, objective)
+        self._measures.take(model, must=True)
+        training.metrics, training.best_epoch = outcome.metrics_of(results, self.objectives, self._measures.values)
         training.pruned = watch.pruned
         if model.built and epochs_of(trial.hyperparameters.values):
             write_weights(model, state_path(self._weights(trial.trial_id, fold)))
-        if self.keep_models and model.built and not watch.pruned:
+        if self.keep_models != 0 and model.built and not watch.pruned:
             self._keep(trial, model, watch, training)
 
     def run_here(self, trial: Any, report: Reporter | None, *fit_args: Any, **fit_kwargs: Any) -> None:
         """Runs a trial in the process that is there for it."""
-        self._report = report
+        self._report, self._measures = report, Measures(self.objectives.measured)
         self.run_trial(trial, *fit_args, **fit_kwargs)
 
     def _length(self, trial: Any) -> list[Any]:
@@ -191,7 +212,7 @@ class TrialRunner(keras_tuner.Tuner):
 
     def _keep(self, trial: Any, model: Any, watch: Watch, training: Training) -> None:
         """Writes the best epoch's weights and optimizer, unless another execution of the same fold was better."""
-        objective = self.oracle.objective
+        objective = self.objectives.lead
         for other in self.trainings[:-1]:
             mine, best = training.metrics[objective.name], other.metrics[objective.name]
             if other.fold == training.fold and not objective.better_than(mine, best):
@@ -232,32 +253,63 @@ class TrialRunner(keras_tuner.Tuner):
             fold: Of which fold, if there are any.
         """
         path = self._weights(trial.trial_id, None if self.cv is None else fold)
+        found = self.outcomes.get(trial.trial_id)
+        folds_of = {training.fold for training in found.trainings} if found is not None else set()
+        if self.cv is not None and folds_of and fold not in folds_of:
+            raise checks.fail("fold", f"less than the number of folds, {len(folds_of)}", fold)
         if not path.exists():
+            kept = "the front's trials" if self.keep_models is None else f"only the {self.keep_models} best trials"
             raise ValueError(
-                f"Trial {trial.trial_id} has no weights on disk. Received: keep_models={self.keep_models}; the best "
-                "trials only keep theirs. `refit` trains with its hyperparameters anew."
+                f"Trial {trial.trial_id} has no weights on disk. Received: keep_models={self.keep_models}: {kept} keep "
+                "theirs. `refit` trains with its hyperparameters anew."
             )
         model = self._try_build(trial.hyperparameters)
         read_weights(model, path)
         return model
 
-    def best_trials(self, n: int = 1) -> list[Any]:
+    def best_trials(self, n: int | None = 1, by: str | None = None) -> list[Any]:
         """Returns the best `n` trials, best first, of those that have run to their end.
 
+        With several objectives these are trials of the Pareto front.
+
         Args:
-            n: How many, >= 0.
+            n: How many, >= 0; None for all.
+            by: With several objectives: by which one; None for the first one that is a metric of the training.
+
+        Raises:
+            ValueError: `by` is no objective.
         """
-        if not n:
+        self.objectives.named(by)
+        if n == 0:
             return []
+        if self.objectives.several:
+            return [self.oracle.get_trial(key) for key in self._front(by)[:n]]
         ranked = self.oracle.get_best_trials(len(self.outcomes) + 1)
-        done = {key for key, found in self.outcomes.items() if found.status == "completed"}
+        done = self._done()
         return [trial for trial in ranked if trial.status == "COMPLETED" and trial.trial_id in done][:n]
+
+    def _done(self) -> dict[str, dict[str, float]]:
+        """Returns the metrics of the trials that have run to their end."""
+        known = getattr(self.oracle, "trials", None)  # A worker's proxy has none.
+        return {
+            key: found.metrics
+            for key, found in self.outcomes.items()
+            if found.status == "completed" and (known is None or (key in known and known[key].status == "COMPLETED"))
+        }
+
+    def _front(self, by: str | None = None) -> list[str]:
+        return self.objectives.front(self._done(), by)
 
     def _try_build(self, hp: Any) -> Any:
         """Builds a model under names that count from nothing, without KerasTuner's collection of all garbage."""
         keras.utils.clear_session(free_memory=False)
         model = self._build_hypermodel(hp)
         size = sum(int(np.prod(v.shape)) for v in model.trainable_variables) if is_model(model).built else 0
+        if self.trains_plainly and not model.compiled:
+            raise keras_tuner.errors.FatalValueError(
+                "`hypermodel` must be a function that returns a compiled keras.Model, or a HyperModel whose `build` "
+                f"does. Received: {model.name!r}, which is not compiled. Call `model.compile(...)` in it."
+            )
         if self.max_model_size and size > self.max_model_size:
             raise keras_tuner.errors.FailedTrialError(
                 f"The model has {size} parameters, more than `max_model_size`, {self.max_model_size}."

@@ -16,8 +16,12 @@ import keras_tuner
 from kopt._core import checks
 from kopt._core.configured import unknown_argument
 from kopt.tuning import folds, outcome, project
+from kopt.tuning.before import check_batch_sizes, check_fit, check_hypermodel, check_ranges
 from kopt.tuning.boards import Boards
 from kopt.tuning.budget import Budget
+from kopt.tuning.conditions import conditions
+from kopt.tuning.front import Objectives
+from kopt.tuning.hypermodel import SpaceHyperModel
 from kopt.tuning.isolated import Isolation
 from kopt.tuning.oracle import OptunaOracle
 from kopt.tuning.outcome import Outcome
@@ -48,12 +52,16 @@ class Tuner(Searched):
         oracle: A `keras_tuner.Oracle`. If it has `is_pruned`, it is told the objective after each epoch and may stop
             the trial. None makes an `OptunaOracle` of `objective`, `max_trials`, `seed` and what else that takes:
             `sampler`, `pruner`, `hyperparameters`, `tune_new_entries`, `allow_new_entries`, `max_retries_per_trial`.
-        objective: Name of a metric, such as "val_loss", or a `keras_tuner.Objective`.
+        objective: Name of a metric, such as "val_loss", or a `keras_tuner.Objective`; or a list of several, among them
+            `ModelSize` or another `ModelObjective`: the search is for their Pareto front then. The best epoch of a
+            training is that of the first one that is a metric of the training.
         max_trials: Number of trials, >= 1; 10 if there is no oracle.
         cv: None, a number of folds >= 2, or a scikit-learn splitter. A number is stratified if `y` looks like classes
             (strings, 0 to k - 1, one-hot rows) and grouped if `search` is given `groups=`.
         on_existing: What to do with a search that is in the directory already: "error", "resume" or "overwrite".
-        keep_models: How many of the best trials keep their weights on disk, >= 0.
+        keep_models: How many of the best trials keep their weights on disk, >= 0. None: the best one, and with several
+            objectives all of the front. With several, a number keeps those of the front that are best in the first
+            metric; a trial that is promoted later, when others have left the front, has none.
         time_budget: Seconds, > 0, after which no trial begins in one `search`; the running one ends as usual.
         max_epochs_total: Epochs of all trials and folds together, >= 1, after which no trial begins.
         max_consecutive_failures: Failed trials in a row, >= 1, that end the search with an error. None: never.
@@ -93,7 +101,7 @@ class Tuner(Searched):
         max_trials: int | None = None,
         cv: Any = None,
         on_existing: str = "error",
-        keep_models: int = 1,
+        keep_models: int | None = None,
         time_budget: float | None = None,
         max_epochs_total: int | None = None,
         max_consecutive_failures: int | None = None,
@@ -105,9 +113,13 @@ class Tuner(Searched):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        check_hypermodel(hypermodel, needed=type(self).run_trial is Searched.run_trial)
         oracle = _oracle(oracle, {"objective": objective, "max_trials": max_trials, "seed": seed}, kwargs)
         self.cv = folds.checked_cv(cv)
-        self.keep_models = checks.count("keep_models", keep_models, 0)
+        self.objectives = Objectives(oracle.objective)
+        self.keep_models = None if self.objectives.several else 1
+        if keep_models is not None:
+            self.keep_models = checks.count("keep_models", keep_models, 0)
         self.budget = Budget(time_budget, max_epochs_total, max_consecutive_failures)
         self.boards = Boards(tensorboard)
         self.isolate = checks.optional(checks.choice, "isolate", isolate, options=["process"])
@@ -116,22 +128,16 @@ class Tuner(Searched):
         place = _place(directory, project_name)
         self.outcomes: dict[str, Outcome] = {}
         self.trainings = []
-        self._isolation = None
-        self._splits: list[folds.Split] | None = None
-        self._given: folds.Arguments | None = None
-        self._seed = None
         goes_on = not self._is_worker() and project.prepare(place, on_existing)
         self.boards.prepare(goes_on=goes_on or self._is_worker(), overwrite=on_existing == "overwrite")
         self._stored = project.read_json(place / project.RECORD) if goes_on else None
         self._prunes = hasattr(oracle, "is_pruned")  # A worker's proxy hides it.
-        project.write_whole(oracle)
-        oracle.max_consecutive_failed_trials = None  # It would raise before it has saved the trial.
-        oracle.verbose = 0
+        _take_over(oracle)
         own = {"directory": str(place.parent), "project_name": place.name, "executions_per_trial": executions_per_trial}
         super().__init__(oracle, hypermodel, **own, **kwargs)
         self._take_seed(seed)
         if self._stored is None:
-            self._record({})
+            self._record()
         self.save()
 
     # The project: what it is, and whether it is the stored one.
@@ -139,8 +145,12 @@ class Tuner(Searched):
     def _populate_initial_space(self) -> None:
         if self.hypermodel is None:  # A subclass trains in a way of its own.
             return
-        with _checked_builds(self.hypermodel):
+        with _checked_builds(self.hypermodel) as built:
             super()._populate_initial_space()
+        self._kind = type(built[-1])
+        check_ranges(self.oracle.get_space().space)
+        if self.has_history and self.objectives.lead.name == "default_objective":
+            raise checks.fail("objective", "given, unless `HyperModel.fit` returns a number", None)
         if not self.oracle.get_space().space and self.trains_plainly:
             raise ValueError(
                 "`hypermodel` must have hyperparameters. Received: a build function that asks `hp` for none. "
@@ -149,27 +159,26 @@ class Tuner(Searched):
         if self._stored is not None:
             project.check_same(self._stored, self._description(), Path(self.project_dir))
 
-    def _description(self, data: dict[str, str] | None = None) -> dict[str, Any]:
+    def _description(self, **learnt: dict[str, str]) -> dict[str, Any]:
         described = {
             "format": project.FORMAT,
             "oracle": type(self.oracle).__name__,
             "objective": project.objective_config(self.oracle.objective),
             "folds": folds.describe(self.cv),
             "space": self.oracle.get_space().get_config()["space"],
-            "data": data or {},
-        }
+        } | {part: learnt.get(part, {}) for part in project.LEARNT_BY_SEARCH}
         return json.loads(json.dumps(described))
 
-    def _record(self, data: dict[str, str]) -> None:
+    def _record(self, **learnt: dict[str, str]) -> None:
         """Keeps what this search is, with the space that it began with; raises if it is another one than before."""
         if self._is_worker():
             return
         path = Path(self.project_dir) / project.RECORD
-        now = self._description(data)
+        now = self._description(**learnt)
         if self._stored is not None:
             now["space"] = self._stored["space"]  # It may have grown since: `HyperModel.fit` declares some, too.
             project.check_same(self._stored, now, Path(self.project_dir))
-            now["data"] = self._stored["data"] or now["data"]
+            now |= {part: self._stored.get(part) or now[part] for part in project.LEARNT_BY_SEARCH}
         project.write_json(path, now)
         self._stored = now
 
@@ -221,7 +230,8 @@ class Tuner(Searched):
             self.outcomes = outcome.read(Path(self.project_dir))
             return
         self._check_data(given, groups)
-        if "verbose" in inspect.signature(self.hypermodel.fit).parameters or _takes_anything(self.hypermodel.fit):
+        train = self.run_trial if self.hypermodel is None else self.hypermodel.fit
+        if "verbose" in inspect.signature(train).parameters or _takes_anything(train):
             given = given.replaced(verbose=2 if verbose == 2 else 0)
         self._given = given
         # What is in memory now stays: the collections between trials look at the trials' own objects only.
@@ -249,6 +259,9 @@ class Tuner(Searched):
 
     def _check_data(self, given: folds.Arguments, groups: Any) -> None:
         """Checks what can be known before the first epoch, splits the data, and compares them with the stored ones."""
+        if self.trains_plainly or getattr(type(self.hypermodel), "fit", None) is SpaceHyperModel.fit:
+            check_fit(given, self._kind)
+        check_batch_sizes(self.oracle.get_space().space, given.get("x"))
         names = ("x", "y", "sample_weight", "validation_data", "validation_split")
         data = {name: given.get(name) for name in names} | {"groups": groups}
         if self.cv is None and groups is not None:
@@ -258,23 +271,29 @@ class Tuner(Searched):
             seed = derived_seed(self._seed or 0, "folds")
             self._splits = folds.split(self.cv, given.get("x"), given.get("y"), groups, seed)
         validated = self.cv is not None or any(data[name] is not None for name in names[3:])
-        wanted = getattr(self.oracle.objective, "name_to_direction", [self.oracle.objective.name])
-        if self.trains_plainly and not validated and any(name.startswith("val_") for name in wanted):
+        wanted = [one.name for one in self.objectives.trained if one.name.startswith("val_")]
+        if self.trains_plainly and not validated and wanted:
             raise ValueError(
-                f"`objective` must be a metric that training produces. Received: objective={next(iter(wanted))!r}, but "
+                f"`objective` must be a metric that training produces. Received: objective={wanted[0]!r}, but "
                 "no data to validate with. Give `search` `validation_data` or `validation_split`, or the tuner `cv`."
             )
         copied(given.get("callbacks") or [])
-        self._record(project.fingerprint(data))
+        own = {
+            "executions_per_trial": self.executions_per_trial,
+            "max_epochs": getattr(self.oracle, "max_epochs", None),
+        }
+        trained_with = conditions(given, self.hypermodel, own)
+        self._record(data=project.fingerprint(data), conditions=trained_with)
 
     def _run_trials(self, given: folds.Arguments, verbose: Any) -> None:
         self.budget.begin()
         total, shown = self.oracle.max_trials, verbose not in (0, False)
-        with SearchProgress(total, self.oracle.objective, shown=shown) as progress, contextlib.closing(self.boards):
+        with SearchProgress(total, self.objectives, shown=shown) as progress, contextlib.closing(self.boards):
             self.on_search_begin()
-            progress.update(self.outcomes, self._best_id())
+            progress.update(self.outcomes, self._best_ids())
             while not self.budget.is_spent(self.outcomes):
                 self.pre_create_trial()
+                check_batch_sizes(self.oracle.get_space().space, given.get("x"))  # `HyperModel.fit` may declare some.
                 trial = self.oracle.create_trial(self.tuner_id)
                 if trial.status == "STOPPED":
                     break
@@ -285,16 +304,18 @@ class Tuner(Searched):
                 self._try_run_and_update_trial(trial, *given.args, **given.kwargs)
                 self.on_trial_end(trial)
                 gc.collect()
-                ended, best = self.outcomes[trial.trial_id], self._best_id()
+                ended, best = self.outcomes[trial.trial_id], self._best_ids()
                 progress.update(self.outcomes, best, ended)
-                score = None if best is None else self.outcomes[best].metrics[self.oracle.objective.name]
-                self.boards.end_trial(trial, ended, score, len(self.outcomes))
+                metrics = {key: self.outcomes[key].metrics for key in best}
+                values = {name: metrics[key][name] for name, key in self.objectives.best(metrics).items()}
+                self.boards.end_trial(trial, ended, values, len(self.outcomes))
                 self.budget.count(ended)
             self.on_search_end()
 
-    def _best_id(self) -> str | None:
-        best = self.best_trials(1)
-        return best[0].trial_id if best else None
+    def _best_ids(self) -> list[str]:
+        """Returns the best trial, or the front; of another worker's trial nothing may be known yet."""
+        best = self.best_trials(None if self.objectives.several else 1)
+        return [trial.trial_id for trial in best if trial.trial_id in self.outcomes]
 
 
 def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_tuner.Oracle:
@@ -320,6 +341,13 @@ def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_t
     return oracle
 
 
+def _take_over(oracle: Any) -> None:
+    """Leaves to the tuner what an oracle would do in another way."""
+    project.write_whole(oracle)
+    oracle.max_consecutive_failed_trials = None  # It would raise before it has saved the trial.
+    oracle.verbose = 0
+
+
 def _place(directory: Any, project_name: str) -> Path:
     """Returns the directory of a project."""
     if "://" in str(directory):
@@ -328,12 +356,18 @@ def _place(directory: Any, project_name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _checked_builds(hypermodel: Any) -> Iterator[None]:
-    """Checks, while the space is explored, that what is built are models."""
+def _checked_builds(hypermodel: Any) -> Iterator[list[Any]]:
+    """Checks, while the space is explored, that what is built are models; yields the last one."""
     build: Callable[..., Any] = hypermodel.build
-    hypermodel.build = lambda *args, **kwargs: is_model(build(*args, **kwargs))
+    built: list[Any] = []
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        built[:] = [is_model(build(*args, **kwargs))]
+        return built[0]
+
+    hypermodel.build = checked
     try:
-        yield
+        yield built
     finally:
         hypermodel.build = build
 

@@ -9,16 +9,17 @@ import keras_tuner
 import numpy as np
 from keras import ops
 
+from kopt.tuning.front import Objectives
+
 REPORT = "__report__"
 
 
 def missing_objective(objective: Any, known: Iterable[str]) -> ValueError:
     """Returns the error that ends a search whose objective nobody computes."""
     names = ", ".join(repr(name) for name in known) or "none"
-    wanted = list(getattr(objective, "name_to_direction", {objective.name: 0}))
     return keras_tuner.errors.FatalValueError(
         f"`objective` must be a metric that training produces; these exist: {names}. "
-        f"Received: objective={wanted[0] if len(wanted) == 1 else wanted!r}. "
+        f"Received: objective={objective.name!r}. "
         "Metrics of validation need `validation_data`, `validation_split` or `cv`; others are given to `compile`."
     )
 
@@ -29,11 +30,11 @@ class Watch(keras.callbacks.Callback):
     Attributes:
         epochs: Epochs that have ended.
         best_epoch: The number of the best one, None without one.
-        values: The objective after each epoch.
+        values: The objective after each epoch; of several, the leading one.
         pruned: Whether the oracle has asked to stop.
 
     Args:
-        objective: The oracle's.
+        objectives: Of the search.
         report: Is told the objective and how many epochs there were; returns whether to stop. None asks nobody.
         spares: Whether stopping after the last epoch spares other trainings; if not, nobody is asked then.
         must_exist: Whether an epoch without the objective is an error.
@@ -42,7 +43,7 @@ class Watch(keras.callbacks.Callback):
 
     def __init__(
         self,
-        objective: Any,
+        objectives: Objectives,
         *,
         report: Callable[[float, int], bool] | None,
         spares: bool,
@@ -50,7 +51,8 @@ class Watch(keras.callbacks.Callback):
         keeps: bool,
     ) -> None:
         super().__init__()
-        self._objective = objective
+        self._objective = objectives.lead
+        self._trained = objectives.trained
         self._report = report
         self._spares = spares
         self._must_exist = must_exist
@@ -65,12 +67,13 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs or {}
         self.epochs += 1
-        if not self._objective.has_value(logs):
+        missing = [objective for objective in self._trained if not objective.has_value(logs)]
+        if missing:
             if self._must_exist:
-                raise missing_objective(self._objective, logs)
+                raise missing_objective(missing[0], logs)
             return
+        self._check(logs, epoch)
         value = float(self._objective.get_value(logs))
-        self._check(value, logs, epoch)
         self.values.append(value)
         if self.best_epoch is None or self._objective.better_than(value, self._best):
             self._best, self.best_epoch = value, epoch
@@ -87,11 +90,13 @@ class Watch(keras.callbacks.Callback):
             for variable, value in zip(_state(model), self._kept, strict=True):
                 variable.assign(value)
 
-    def _check(self, value: float, logs: dict[str, Any], epoch: int) -> None:
-        if not math.isfinite(value):
-            raise keras_tuner.errors.FailedTrialError(
-                f"The objective {self._objective.name!r} was {value} after epoch {epoch + 1}."
-            )
+    def _check(self, logs: dict[str, Any], epoch: int) -> None:
+        for objective in self._trained:
+            value = float(objective.get_value(logs))
+            if not math.isfinite(value):
+                raise keras_tuner.errors.FailedTrialError(
+                    f"The objective {objective.name!r} was {value} after epoch {epoch + 1}."
+                )
         # The mean loss of an epoch is NaN also where an optimizer has skipped the step that it came from.
         if not math.isfinite(float(logs.get("loss", 0.0))):
             bad = [v.path for v in self.model.trainable_variables if not np.isfinite(_floats(v)).all()]
