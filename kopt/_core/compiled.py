@@ -1,5 +1,6 @@
 """What a model was compiled with, for another model that stands in its place."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,22 +8,23 @@ import keras
 from kopt._backend import watch
 
 
-def compile_like(new: keras.Model, model: keras.Model, optimizer: Any = None) -> None:
+def compile_like(new: keras.Model, model: keras.Model, pairs: Sequence[tuple[Any, Any]]) -> None:
     """Compiles a model with what another one was compiled with; does nothing if that one is not compiled.
 
     Losses are those of the other model, metrics are copies without what they have counted, and so is the optimizer: its
     moments and its count of steps begin anew.
 
     Args:
-        new: The model to compile, with the same variables in the same order or another one.
-        model: The other one.
-        optimizer: In place of a copy of that of `model`.
+        new: The model to compile.
+        model: The other one, with the same variables in this order or another one.
+        pairs: The layers of `model`, each with its counterpart.
     """
     if not model.compiled:
         return
     arguments = watch.compile_arguments(model)
-    if optimizer is None and arguments.get("optimizer") is not None:
-        optimizer = fresh(model.optimizer, is_in_order=_places(model) == _places(new))
+    optimizer = arguments["optimizer"]
+    if optimizer is not None:
+        optimizer = _fresh(optimizer, is_in_order=_are_in_order(model, new, pairs))
     kinds = ("metrics", "weighted_metrics")
     copies = {name: own_copies(arguments[name]) for name in kinds if name in arguments}
     new.compile(**arguments | copies | {"optimizer": optimizer})
@@ -30,13 +32,8 @@ def compile_like(new: keras.Model, model: keras.Model, optimizer: Any = None) ->
         new.optimizer.build(new.trainable_variables)
 
 
-def fresh(optimizer: Any, *, is_in_order: bool = True) -> Any:
-    """Returns an optimizer like the given one that has taken no step.
-
-    Args:
-        optimizer: Of Keras or kopt.
-        is_in_order: Whether the variables that it will get are in the order of those that it had.
-    """
+def _fresh(optimizer: Any, *, is_in_order: bool) -> Any:
+    """Returns an optimizer like the given one that has taken no step."""
     config = optimizer.get_config()
     if not is_in_order:
         config.pop("assignment", None)  # kopt's: which group has which variable, by place.
@@ -58,5 +55,8 @@ def own_copies(metrics: Any) -> Any:
     return type(metrics).from_config(metrics.get_config()) if isinstance(metrics, keras.metrics.Metric) else metrics
 
 
-def _places(model: keras.Model) -> list[str]:
-    return [variable.path for variable in model.trainable_variables]
+def _are_in_order(model: keras.Model, new: keras.Model, pairs: Sequence[tuple[Any, Any]]) -> bool:
+    """Returns whether the trainable variables of a model stand in the order of those of the other one."""
+    whole = [(a, b) for a, b in pairs if not watch.is_graph(a)]
+    places = {id(old): id(variable) for a, b in whole for old, variable in zip(a.weights, b.weights, strict=False)}
+    return [places.get(id(v)) for v in model.trainable_variables] == [id(v) for v in new.trainable_variables]

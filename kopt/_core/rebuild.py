@@ -23,7 +23,14 @@ def refused(model: Any, why: str, *, argument: str, rule: str = _RULE, advice: s
 
 
 def remade(
-    model: keras.Model, edit: Edit, *, argument: str, rule: str = _RULE, advice: str = "", keep_weights: bool = False
+    model: keras.Model,
+    edit: Edit,
+    *,
+    argument: str,
+    rule: str = _RULE,
+    advice: str = "",
+    keep_weights: bool = False,
+    without: Callable[[Any], bool] | None = None,
 ) -> keras.Model:
     """Returns a new model with the layers of `model`, uncompiled, made from its config as `edit` has changed it.
 
@@ -38,6 +45,7 @@ def remade(
         rule: What it must be, in errors.
         advice: What else to do, in errors.
         keep_weights: Whether to begin with the weights of `model`.
+        without: Says which layers `edit` takes out; None for none.
 
     Raises:
         ValueError: The model cannot be made anew from its config.
@@ -52,7 +60,7 @@ def remade(
         raise refused(model, _first_line(error), **words) from error
     if not isinstance(new, keras.Model):
         raise refused(model, f"its config makes a {type(new).__name__}", **words)
-    pairs = counterparts(model, new)
+    pairs = counterparts(model, new, without)
     if pairs is None or (model.built and any(_shapes(a) != _shapes(b) for a, b in pairs if a.built)):
         raise refused(model, "its config makes other layers, as it does where nested models share one", **words)
     for old_layer, layer in pairs:  # The outer first: it sets those inside.
@@ -65,7 +73,7 @@ def remade(
     return new
 
 
-def counterparts(old: Any, new: Any) -> list[tuple[Any, Any]] | None:
+def counterparts(old: Any, new: Any, without: Callable[[Any], bool] | None = None) -> list[tuple[Any, Any]] | None:
     """Returns each layer of a model, the outer before the inner, beside that of a model made anew; the models first.
 
     Those of Sequential and Functional models are told by their names, others by their place. None if one is missing, is
@@ -74,6 +82,7 @@ def counterparts(old: Any, new: Any) -> list[tuple[Any, Any]] | None:
     Args:
         old: The model.
         new: What was made of its config, maybe with further layers.
+        without: Says which layers of `old` the new one lacks; None for none.
     """
     found: dict[int, tuple[Any, Any]] = {}
     waiting = [(old, new)]
@@ -85,7 +94,8 @@ def counterparts(old: Any, new: Any) -> list[tuple[Any, Any]] | None:
         if type(first) is not type(second):
             return None
         found[id(first)] = (first, second)
-        inner, others = watch.inner_layers(first), watch.inner_layers(second)
+        inner = [layer for layer in watch.inner_layers(first) if without is None or not without(layer)]
+        others = watch.inner_layers(second)
         if watch.is_graph(first):
             others = _by_name(inner, others)
         if len(inner) != len(others):
@@ -137,10 +147,13 @@ def _serialized(model: keras.Model, words: dict[str, str]) -> tuple[dict[str, An
     functions = _with_own_functions(config, layers)
     _with_names(config, model)
     known: dict[str, Any] = {}
-    for kind in map(type, layers):
+    # Keras finds its own by their modules; by name alone it would take the operation `Add` for the layer.
+    for kind in {type(layer) for layer in layers if not type(layer).__module__.startswith("keras.")}:
         known |= {kind.__name__: kind, keras.saving.get_registered_name(kind): kind}
     for part in parts(config):
         part.pop("compile_config", None)
+        if part is not config:  # What is built inside the model has the paths that it had.
+            part.pop("build_config", None)
     return config, known | functions
 
 
@@ -182,7 +195,7 @@ def _with_own_functions(config: Any, layers: list[Any]) -> dict[str, Any]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+    return str(error).strip().split("\n")[0].rstrip(".")
 
 
 def _shapes(layer: Any) -> list[tuple[int, ...]]:

@@ -30,7 +30,7 @@ def rebuilt(model: keras.Model, wanted: Wanted, *, keep_weights: bool = False) -
         for part in parts(config):
             wanted.edit(part)
 
-    words = {"argument": "build", "rule": "a model that can be made anew from its config, or a function"}
-    new = remade(model, edit, **words, advice=_ADVICE, keep_weights=keep_weights)
+    rule = "a model that can be made anew from its config, or a function"
+    new = remade(model, edit, argument="build", rule=rule, advice=_ADVICE, keep_weights=keep_weights)
     wanted.check(new)
     return new

@@ -1,0 +1,181 @@
+"""A model made anew with penalties, dropout, drop paths and constraints, or without them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from kopt._backend import watch
+from kopt._core import checks
+from kopt._core.compiled import compile_like
+from kopt._core.rebuild import counterparts, parts, remade
+from kopt.regularizers import in_place as directly
+from kopt.regularizers.dropping import is_dropped_after, is_inserted, set_drop_path, set_dropout
+from kopt.regularizers.places import Matches, Place, Selection, Which, layers_in, place_of
+from kopt.regularizers.wishes import KEEP, Wishes
+
+_ADVICE = (
+    "Give the model a `get_config` and a `from_config`; or make it with penalties and dropout from the beginning; or, "
+    "for penalties and constraints alone, say `in_place=True`."
+)
+
+
+def regularize(
+    model: keras.Model,
+    *,
+    kernel: Any = KEEP,
+    recurrent: Any = KEEP,
+    bias: Any = KEEP,
+    embeddings: Any = KEEP,
+    activity: Any = KEEP,
+    dropout: float | None = None,
+    drop_path: float | None = None,
+    constraint: Any = KEEP,
+    include: Which | Sequence[Which] | None = None,
+    exclude: Which | Sequence[Which] = (),
+    dropout_after: Which | Sequence[Which] | None = None,
+    in_place: bool = False,
+) -> keras.Model:
+    """Returns a new model with other penalties, dropout, drop paths and constraints, and all else as it is.
+
+    Weights, names, `trainable` flags and what comes out in inference are those of `model`, which stays as it is and
+    shares no weight with the new one. It is made from the model's config, so all of it is saved and loaded. A compiled
+    model comes back compiled, with an optimizer that has not taken a step: its moments would be those of other weights
+    once the two are trained.
+
+    Setting `layer.kernel_regularizer` of a built layer does nothing in Keras, until the model is saved and loaded.
+
+    * Penalties go on the layers' kernels (those of depthwise and separable convolutions too), recurrent kernels,
+      biases, embeddings or outputs, each where it is given. An instance that is given is used itself, by all layers:
+      `penalty.l2.assign(1e-3)` of kopt's reaches them all. With Adam, L2 is no weight decay: see `L2`.
+    * Normalization layers get none. Output layers, those with weights from which an output of the model comes without
+      another such layer in between, get none either, unless `include` names them; what is removed is removed there too.
+    * Dropout goes behind dense layers and convolutions that are no output layers, behind the activation and
+      normalization that follow them; layers that are called several times get one. Where a dropout layer follows
+      already, as far as the next layer with weights, it gets the rate instead, and so do all others that there are, and
+      the dropout inside recurrent layers and attention that is not 0.
+    * Drop paths go at the end of residual branches, in front of each `Add` (or `+`) of a tensor and what is computed
+      from it, or of two such with a common origin. Their rates rise from 0 in the first branch to `drop_path` in the
+      last one, as `kopt.layers.drop_path_rates` has them; each `Add` counts as a branch. `kopt.layers.DropPath` that
+      are there get these rates. Each that is put in has two numbers of its own among the non-trainable weights.
+
+    Layers that are put in have names that begin with "regularize_"; `unregularize` takes them out. Where branches run
+    side by side, a layer put into one of them may change the order in which Keras lists the layers, and so that of
+    `get_weights`; `get_layer` goes by names.
+
+    Args:
+        model: A built model: Sequential, Functional, with any of these inside, or of a class of yours with a config.
+        kernel: Penalty on kernels: a regularizer, a name as in Keras, or None to remove what is there; `KEEP` leaves it
+            as it is.
+        recurrent: Likewise on the recurrent kernels of recurrent layers.
+        bias: Likewise on biases.
+        embeddings: Likewise on embeddings.
+        activity: Likewise on the outputs of layers with kernels or embeddings, or of wrappers around them.
+        dropout: Rate of dropout, in [0, 1); None leaves all as it is.
+        drop_path: Rate of the last drop path, in [0, 1); None leaves all as it is.
+        constraint: Of kernels: as `keras.layers.Dense(kernel_constraint=...)` takes it, None to remove what is there.
+        include: Only these layers, and what is inside them, output layers too: one or several of names of layers, names
+            of their classes, regular expressions (searched in both, if no layer or class is called so), classes, and
+            functions `layer -> bool`. None for all but the output layers.
+        exclude: Not these layers, nor what is inside them: as `include`.
+        dropout_after: Behind which layers dropout goes, as `include`; None for dense layers and convolutions.
+        in_place: Whether to change `model` itself and return it: for penalties and constraints on weights only, in
+            models without a config. Steps are compiled anew. What is inside layers of your own is then not saved.
+
+    Returns:
+        The new model; with `in_place`, `model`.
+
+    Raises:
+        ValueError: An argument is out of its range, the model is not built or cannot be made anew, nothing matches an
+            argument, or a layer that is meant makes layers inside itself that its config does not reach.
+
+    Example:
+
+    ```python
+    model = kopt.regularizers.regularize(model, kernel=kopt.regularizers.L2(1e-4), dropout=0.2, exclude="stem")
+    print(kopt.regularizers.regularization_report(model))
+    ```
+    """
+    wishes = Wishes(
+        {"kernel": kernel, "recurrent": recurrent, "bias": bias, "embeddings": embeddings, "activity": activity},
+        constraint,
+        checks.optional(checks.fraction, "dropout", dropout),
+        checks.optional(checks.fraction, "drop_path", drop_path),
+    )
+    _check_built(model)
+    if checks.flag("in_place", in_place):
+        return directly.apply(model, wishes, include, exclude)
+    found: list[tuple[Place, Selection]] = []
+
+    def edit(config: dict[str, Any]) -> None:
+        root = place_of(config, model)
+        selection = Selection(layers_in(root), include, exclude)
+        found.append((root, selection))
+        after = _after(root, dropout_after)
+        wishes.edit(root, selection)
+        if wishes.dropout is not None and not set_dropout(root, wishes.dropout, selection, after):
+            raise _nothing("dropout", wishes.dropout, "Name the layers: `dropout_after=[...]`.")
+        # The first of the two may have put layers in.
+        if wishes.drop_path is not None and not set_drop_path(place_of(config, model), wishes.drop_path, selection):
+            advice = "There is no addition of a residual branch in a Functional model, and no `kopt.layers.DropPath`."
+            raise _nothing("drop_path", wishes.drop_path, f"{advice} Put `DropPath` where your layers add.")
+
+    new = remade(model, edit, argument="model", advice=_ADVICE, keep_weights=True)
+    pairs = counterparts(model, new) or []
+    ((root, selection),) = found
+    wishes.check(root, selection, {id(old): layer for old, layer in pairs})
+    compile_like(new, model, pairs)
+    return new
+
+
+def unregularize(model: keras.Model) -> keras.Model:
+    """Returns a new model without penalties, constraints, and the layers that `regularize` has put in; else the same.
+
+    All penalties go: on weights, also those of normalization, and on outputs. Dropout layers of your own stay, with the
+    rate that they have; `regularize(model, dropout=0.0)` puts it to 0.
+
+    Args:
+        model: As `regularize` takes it.
+
+    Returns:
+        The new model, compiled if `model` is: as in `regularize`.
+
+    Raises:
+        ValueError: The model is not built or cannot be made anew, or a layer makes layers inside itself with
+            penalties that its config does not reach.
+    """
+    _check_built(model)
+
+    def edit(config: dict[str, Any]) -> None:
+        for part in parts(config):
+            for key in part["config"]:
+                if key.endswith(("_regularizer", "_constraint")):
+                    part["config"][key] = None
+        for place in place_of(config, model).walk():
+            if place.graph is not None:
+                place.graph.remove([name for name, layer in place.graph.layers.items() if is_inserted(layer)])
+
+    new = remade(model, edit, argument="model", advice=_ADVICE, keep_weights=True, without=is_inserted)
+    left = [layer for layer in watch.flat_layers(new) if any(v.regularizer is not None for v in layer.variables)]
+    if left:
+        raise checks.fail("model", "a model whose configs hold its penalties", left[0].name, _ADVICE)
+    compile_like(new, model, counterparts(model, new, is_inserted) or [])
+    return new
+
+
+def _check_built(model: Any) -> None:
+    if not isinstance(model, keras.Model):
+        raise checks.fail("model", "a keras.Model", model)
+    if not model.built:
+        advice = "Call `model.build(input_shape)`, or the model on one batch, first."
+        raise checks.fail("model", "built", model.name, advice)
+
+
+def _after(root: Place, dropout_after: Any) -> Callable[[Any], bool]:
+    if dropout_after is None:
+        return is_dropped_after
+    return Matches("dropout_after", dropout_after, layers_in(root))
+
+
+def _nothing(argument: str, value: Any, advice: str) -> ValueError:
+    return checks.fail(argument, "for something in the model, which has no place for it", value, advice)
