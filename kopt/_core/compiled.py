@@ -8,7 +8,7 @@ import keras
 from kopt._backend import watch
 
 
-def compile_like(new: keras.Model, model: keras.Model, pairs: Sequence[tuple[Any, Any]]) -> None:
+def compile_like(new: keras.Model, model: keras.Model, pairs: Sequence[tuple[Any, Any]], optimizer: Any = None) -> None:
     """Compiles a model with what another one was compiled with; does nothing if that one is not compiled.
 
     Losses are those of the other model, metrics are copies without what they have counted, and so is the optimizer: its
@@ -18,13 +18,13 @@ def compile_like(new: keras.Model, model: keras.Model, pairs: Sequence[tuple[Any
         new: The model to compile.
         model: The other one, with the same variables in this order or another one.
         pairs: The layers of `model`, each with its counterpart.
+        optimizer: In place of a copy of that of `model`.
     """
     if not model.compiled:
         return
     arguments = watch.compile_arguments(model)
-    optimizer = arguments["optimizer"]
-    if optimizer is not None:
-        optimizer = _fresh(optimizer, is_in_order=_are_in_order(model, new, pairs))
+    if optimizer is None and arguments["optimizer"] is not None:
+        optimizer = _fresh(arguments["optimizer"], is_in_order=_are_in_order(model, new, pairs))
     kinds = ("metrics", "weighted_metrics")
     copies = {name: own_copies(arguments[name]) for name in kinds if name in arguments}
     new.compile(**arguments | copies | {"optimizer": optimizer})

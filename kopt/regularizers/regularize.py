@@ -102,7 +102,7 @@ def regularize(
         checks.optional(checks.fraction, "dropout", dropout),
         checks.optional(checks.fraction, "drop_path", drop_path),
     )
-    _check_built(model)
+    check_built(model)
     if checks.flag("in_place", in_place):
         return directly.apply(model, wishes, include, exclude)
     found: list[tuple[Place, Selection]] = []
@@ -114,17 +114,36 @@ def regularize(
         after = _after(root, dropout_after)
         wishes.edit(root, selection)
         if wishes.dropout is not None and not set_dropout(root, wishes.dropout, selection, after):
-            raise _nothing("dropout", wishes.dropout, "Name the layers: `dropout_after=[...]`.")
+            advice = (
+                "It has no dropout, and no dense layer or convolution in front of its output layers. Say where it is to "
+                'go: `dropout_after="LSTM"`.'
+            )
+            raise _nothing("dropout", wishes.dropout, advice)
         # The first of the two may have put layers in.
         if wishes.drop_path is not None and not set_drop_path(place_of(config, model), wishes.drop_path, selection):
-            advice = "There is no addition of a residual branch in a Functional model, and no `kopt.layers.DropPath`."
-            raise _nothing("drop_path", wishes.drop_path, f"{advice} Put `DropPath` where your layers add.")
+            advice = (
+                "It has no `Add` or `+` of a residual branch between its layers, and no `kopt.layers.DropPath`. What a "
+                "layer of your own adds inside itself cannot be reached: put a `DropPath` there."
+            )
+            raise _nothing("drop_path", wishes.drop_path, advice)
 
     new = remade(model, edit, argument="model", advice=_ADVICE, keep_weights=True)
     pairs = counterparts(model, new) or []
     ((root, selection),) = found
     wishes.check(root, selection, {id(old): layer for old, layer in pairs})
     compile_like(new, model, pairs)
+    return new
+
+
+def copied(model: keras.Model) -> keras.Model:
+    """Returns a new model like the given one, with the same weights; compiled if that is.
+
+    Args:
+        model: As `regularize` takes it.
+    """
+    check_built(model)
+    new = remade(model, lambda _: None, argument="model", advice=_ADVICE, keep_weights=True)
+    compile_like(new, model, counterparts(model, new) or [])
     return new
 
 
@@ -144,7 +163,7 @@ def unregularize(model: keras.Model) -> keras.Model:
         ValueError: The model is not built or cannot be made anew, or a layer makes layers inside itself with
             penalties that its config does not reach.
     """
-    _check_built(model)
+    check_built(model)
 
     def edit(config: dict[str, Any]) -> None:
         for part in parts(config):
@@ -163,7 +182,8 @@ def unregularize(model: keras.Model) -> keras.Model:
     return new
 
 
-def _check_built(model: Any) -> None:
+def check_built(model: Any) -> None:
+    """Raises `ValueError` if it is not a model that is built."""
     if not isinstance(model, keras.Model):
         raise checks.fail("model", "a keras.Model", model)
     if not model.built:
@@ -178,4 +198,4 @@ def _after(root: Place, dropout_after: Any) -> Callable[[Any], bool]:
 
 
 def _nothing(argument: str, value: Any, advice: str) -> ValueError:
-    return checks.fail(argument, "for something in the model, which has no place for it", value, advice)
+    return checks.fail(argument, "left out where the model has no place for it", value, advice)

@@ -87,8 +87,8 @@ class Wishes:
         """
         for name, value in dict(self.keys.values()).items():
             if name not in met:
-                rule = "for something in the model, which has no place for it among the layers that are meant"
-                advice = "Output layers count if `include` names them." if value is not None else ""
+                rule = "left out where none of the layers that are meant has a place for it"
+                advice = "Output layers are meant only if `include` names them." if value is not None else ""
                 raise checks.fail(name, rule, value, advice)
 
     def check(self, root: Place, selection: Selection, news: dict[int, Any]) -> None:
