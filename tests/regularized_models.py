@@ -1,36 +1,41 @@
 """Models for `regularize`, as rows: what each one is, and what is to come out of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
+
+import kopt
 
 FACTOR = 1.5
 
 
 @dataclass(frozen=True)
 class Row:
-    """A model and what `regularize(kernel=, dropout=, drop_path=)` is to do to it.
+    """A model, and what `regularize(kernel=, dropout=0.3, drop_path=0.2)` is to do to it.
 
     Attributes:
         make: Returns the model, built.
-        shapes: Of its inputs, without the first axis; a dict for named ones; integers are drawn for `ids`.
-        penalised: Paths of the kernels that get a penalty, without the model's name.
-        dropped: Names of the layers (or operations) that what is put in as dropout reads, in the order of the layers.
+        shapes: Of its inputs, without the first axis; a dict for named ones; those called `ids` are integers.
+        penalised: How the paths of the kernels end that get a penalty.
+        dropped: Names of the layers (or operations) that layers of dropout are put behind.
         rates: Names of the layers that are there and get the rate.
-        paths: Names of the additions that get drop paths.
-        weights_stay_in_order: Whether the list of the weights is as it was.
+        paths: Rates of the layers that drop branches: by the addition in front of which one is put, or by their name.
+        keeps_order: Whether the list of the weights has the order that it had.
+        loads: Whether Keras can load what it saves of it.
     """
 
-    make: object
-    shapes: object
-    penalised: tuple = ()
-    dropped: tuple = ()
-    rates: tuple = ()
-    paths: tuple = ()
-    weights_stay_in_order: bool = True
-    options: dict = field(default_factory=dict)
+    make: Callable[[], keras.Model]
+    shapes: Any
+    penalised: tuple[str, ...]
+    dropped: tuple[str, ...]
+    rates: tuple[str, ...] = ()
+    paths: dict[str, float] = field(default_factory=dict)
+    keeps_order: bool = True
+    loads: bool = True
 
     def inputs(self, rows=6):
         random = np.random.default_rng(0)
@@ -126,7 +131,8 @@ def spectral():
 def convolutions():
     return keras.Sequential(
         [keras.Input((6, 6, 2)), layers.SeparableConv2D(3, 3, activation="relu", name="separable"),
-         layers.DepthwiseConv2D(2, name="depthwise"), layers.BatchNormalization(), layers.Activation("relu", name="relu"),
+         layers.DepthwiseConv2D(2, name="depthwise"), layers.BatchNormalization(),
+         layers.Activation("relu", name="relu"),
          layers.GlobalAveragePooling2D(), layers.Dense(1, name="head")]
     )  # fmt: skip
 
@@ -138,15 +144,21 @@ def scaled(x):
 def lambdas():
     return keras.Sequential(
         [keras.Input((4,)), layers.Dense(4, activation=lambda x: FACTOR * x, name="first"),
-         layers.Lambda(lambda x: FACTOR * ops.tanh(x), name="lambda"), layers.Dense(3, activation=scaled, name="second"),
+         layers.Lambda(lambda x: FACTOR * ops.tanh(x), name="lambda"),
+         layers.Dense(3, activation=scaled, name="second"),
          layers.Dense(1, name="head")]
     )  # fmt: skip
+
+
+@keras.saving.register_keras_serializable(package="kopt_tests")
+def places_of(ids):
+    return ops.zeros_like(ids) + ops.arange(5, dtype="int32")
 
 
 def transformer():
     """Tokens with places, two pre-norm blocks with additions as operations and as layers, as GPT has them."""
     ids = keras.Input((5,), dtype="int32", name="ids")
-    places = layers.Lambda(lambda t: ops.zeros_like(t) + ops.arange(5, dtype="int32"), output_shape=(5,), name="places")
+    places = layers.Lambda(places_of, output_shape=(5,), name="places")
     x = layers.Embedding(9, 8, name="tokens")(ids) + layers.Embedding(5, 8, name="positions")(places(ids))
     for block in (0, 1):
         h = layers.LayerNormalization(name=f"norm{block}")(x)
@@ -172,10 +184,10 @@ class Scale(layers.Layer):
 
 def convnext():
     x = keras.Input((8, 8, 2))
-    h = layers.LayerNormalization()(layers.Conv2D(4, 2, strides=2, name="stem")(x))
+    h = layers.LayerNormalization(name="stem_norm")(layers.Conv2D(4, 2, strides=2, name="stem")(x))
     for block in range(3):
         b = layers.DepthwiseConv2D(3, padding="same", name=f"depthwise{block}")(h)
-        b = layers.Dense(8, "gelu", name=f"wide{block}")(layers.LayerNormalization()(b))
+        b = layers.Dense(8, "gelu", name=f"wide{block}")(layers.LayerNormalization(name=f"depthwise_norm{block}")(b))
         b = Scale(name=f"scale{block}")(layers.Dense(4, name=f"narrow{block}")(b))
         h = layers.Add(name=f"add{block}")([h, b])
     h = layers.LayerNormalization()(layers.GlobalAveragePooling2D()(h))
@@ -187,12 +199,10 @@ def resnet():
     x = keras.Input((6, 6, 2))
     h = layers.Conv2D(3, 3, padding="same", name="stem")(x)
     b = layers.ReLU(name="relu1")(layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same", name="a1")(h)))
-    b = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same", name="b1")(b))
+    b = layers.BatchNormalization(name="norm_b1")(layers.Conv2D(4, 3, padding="same", name="b1")(b))
     h = layers.ReLU(name="relu2")(layers.Add(name="add1")([b, layers.Conv2D(4, 1, name="shortcut")(h)]))
     y = keras.Input((6, 6, 4))
     b = layers.Conv2D(4, 3, padding="same", name="a2")(y)
-    import kopt
-
     block = keras.Model(y, layers.Add(name="add2")([kopt.layers.DropPath(0.3, name="drop")(b), y]), name="block")
     return keras.Model(x, layers.Dense(2, name="head")(layers.GlobalAveragePooling2D()(block(h))))
 
@@ -222,11 +232,11 @@ class Penalised(keras.Model):
 ROWS = {
     "sequential": Row(sequential, (4,), ("first/kernel", "second/kernel"), ("relu",), ("own",)),
     "deferred": Row(deferred, (4,), ("hidden/kernel",), ("hidden",)),
-    "nested": Row(nested, (4,), ("b/kernel", "c/kernel"), ("a", "b", "c")),
+    "nested": Row(nested, (4,), ("b/kernel", "c/kernel"), ("a", "b", "c")),  # `a` is frozen: no penalty counts.
     "shared": Row(shared, {"table": (4,)}, ("twice/kernel",), ("relu",)),
     "named inputs": Row(named_inputs, {"one": (4,), "two": (3,)}, ("left/kernel", "right/kernel"), ("left", "relu")),
-    "outputs": Row(outputs, (4,), ("trunk/kernel", "deep/kernel"), ("trunk", "deep")),
-    "time distributed": Row(time_distributed, (5, 3), ("steps/kernel",), ("steps",)),
+    "outputs": Row(outputs, (4,), ("trunk/kernel", "deep/kernel"), ("trunk", "deep"), keeps_order=False),
+    "time distributed": Row(time_distributed, (5, 3), ("inside/kernel",), ("steps",)),
     "recurrent": Row(
         recurrent, (5, 3),
         ("both/forward_gru/gru_cell/kernel", "both/backward_gru/gru_cell/kernel", "lstm/lstm_cell/kernel",
@@ -238,17 +248,21 @@ ROWS = {
         convolutions, (6, 6, 2),
         ("separable/depthwise_kernel", "separable/pointwise_kernel", "depthwise/kernel"), ("separable", "relu"),
     ),
-    "lambdas": Row(lambdas, (4,), ("first/kernel", "second/kernel"), ("first", "second")),
+    "lambdas": Row(lambdas, (4,), ("first/kernel", "second/kernel"), ("first", "second"), loads=False),
     "transformer": Row(
         transformer, {"ids": (5,)},
-        tuple(f"{name}{n}/kernel" for n in (0, 1) for name in (
-            "attention{}/query", "attention{}/key", "attention{}/value", "attention{}/attention_output", "wide", "narrow")),
-        ("wide0", "narrow0", "wide1", "narrow1"), (), ("after_attention0", "add", "after_attention1", "add_1"),
+        (*(f"attention{n}/{part}/kernel" for n in (0, 1) for part in ("query", "key", "value", "attention_output")),
+         *(f"{name}{n}/kernel" for n in (0, 1) for name in ("wide", "narrow"))),
+        ("wide0", "narrow0", "wide1", "narrow1"), (), {"add_1": 0.2 / 3, "after_attention1": 0.4 / 3, "add_2": 0.2},
     ),
     "convnext": Row(
         convnext, (8, 8, 2),
         ("stem/kernel", *(f"{name}{n}/kernel" for n in range(3) for name in ("depthwise", "wide", "narrow"))),
-        ("layer_normalization",), (), ("add0", "add1", "add2"),
+        ("stem_norm", *(f"{name}{n}" for n in range(3) for name in ("depthwise_norm", "wide", "narrow"))), (),
+        {"add1": 0.1, "add2": 0.2},
     ),
-    "resnet": Row(resnet, (6, 6, 2), (), (), (), ("add1", "add2")),
+    "resnet": Row(
+        resnet, (6, 6, 2), ("stem/kernel", "a1/kernel", "b1/kernel", "shortcut/kernel", "a2/kernel"),
+        ("stem", "relu1", "norm_b1", "shortcut", "a2"), (), {"drop": 0.2},
+    ),
 }  # fmt: skip

@@ -54,8 +54,9 @@ def remade(
     config, known = _serialized(model, words)
     edit(config)
     try:
-        # The config was never outside of this process: what is in it may be trusted.
-        new = keras.saving.deserialize_keras_object(config, custom_objects=known, safe_mode=False)
+        with watch.without_tensorflow():
+            # The config was never outside of this process: what is in it may be trusted.
+            new = keras.saving.deserialize_keras_object(config, custom_objects=known, safe_mode=False)
     except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
         raise refused(model, _first_line(error), **words) from error
     if not isinstance(new, keras.Model):
@@ -70,6 +71,10 @@ def remade(
             _copy_state(old_layer, layer)
     if keep_weights:
         _copy_state(model, new)
+    if watch.is_graph(model):
+        # Keras names the tensor of an input as its layer, where the user's own has a name by number.
+        for old_tensor, tensor in zip(model.inputs, new.inputs, strict=True):
+            tensor.name = old_tensor.name
     return new
 
 
@@ -139,7 +144,7 @@ def _serialized(model: keras.Model, words: dict[str, str]) -> tuple[dict[str, An
     """Returns a model's config, and the classes and functions in it by name."""
     layers = [model, *watch.flat_layers(model)]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), watch.without_tensorflow():
             warnings.filterwarnings("ignore", message="The object being serialized includes a `lambda`")
             config = copy.deepcopy(keras.saving.serialize_keras_object(model))
     except (TypeError, ValueError, NotImplementedError, AttributeError) as error:

@@ -47,12 +47,11 @@ def apply_recipe(
 ) -> AppliedRecipe:
     """Makes a model anew as a recipe has it, with the optimizer and callbacks that go with it; prints what it did.
 
-    What a recipe cannot put into a model is said: label smoothing belongs to the loss (`RECIPES[name].loss()`), mixup
-    to the data (`RECIPES[name].augmentation(num_classes)`).
+    What belongs to the loss or the data is said: `RECIPES[name].loss()`, `RECIPES[name].augmentation(num_classes)`.
 
     Args:
         model: A built model, as `regularize` takes it. A compiled one comes back compiled with the recipe's optimizer,
-            and with its own loss and metrics; without label smoothing, then.
+            and with its own loss and metrics: without label smoothing, then.
         name: One of `RECIPES`, or a `Recipe`, as from `RECIPES["deit"].replace(drop_path=0.2)`.
         epochs: Of the run, >= 1.
         steps_per_epoch: Batches in an epoch, >= 1. None lets the callbacks tell the schedules, when `fit` begins.
@@ -66,37 +65,40 @@ def apply_recipe(
         The new model, the optimizer and the callbacks, as an `AppliedRecipe`.
 
     Raises:
-        ValueError: An argument is out of its range, there is no such recipe, or the model has no place for a part of
-            it, as one without residual branches has none for drop paths.
+        ValueError: An argument is out of its range, there is no such recipe, or the model has no place for its parts.
 
     Example:
 
     ```python
-    recipe = kopt.regularizers.RECIPES["convnext"]
     model, optimizer, callbacks = kopt.regularizers.apply_recipe(model, "convnext", epochs=100, batch_size=128)
-    model.compile(optimizer, recipe.loss(sparse=False), metrics=["accuracy"])
-    model.fit(data.map(lambda *batch: recipe.augmentation(10)(batch)), epochs=100, callbacks=callbacks)
+    model.compile(optimizer, kopt.regularizers.RECIPES["convnext"].loss(), metrics=["accuracy"])
     ```
     """
     recipe = name if isinstance(name, Recipe) else RECIPES[checks.choice("name", name, RECIPES)]
-    checks.flag("verbose", verbose)
+    applied = _applied(recipe, model, (epochs, steps_per_epoch, batch_size), learning_rate, (include, exclude))
+    if checks.flag("verbose", verbose):
+        _show(recipe, applied)
+    return applied
+
+
+def _applied(
+    recipe: Recipe, model: keras.Model, run: tuple[Any, ...], rate: Any, which: tuple[Any, Any]
+) -> AppliedRecipe:
+    epochs, steps_per_epoch, batch_size = run
     checks.count("epochs", epochs)
-    rate = recipe.rate(checks.count("batch_size", batch_size)) if learning_rate is None else learning_rate
-    checks.positive("learning_rate", rate)
+    own = recipe.rate(checks.count("batch_size", batch_size))
     check_built(model)
     wanted = _for_model(recipe, model)
     try:
-        new = regularize(model, **wanted, include=include, exclude=exclude) if wanted else copied(model)
+        new = regularize(model, **wanted, include=which[0], exclude=which[1]) if wanted else copied(model)
     except ValueError as error:
         changed = ", ".join(f"{part}=None" for part in ("dropout", "drop_path", "max_norm") if recipe.parts().get(part))
         advice = f"`RECIPES[{recipe.name!r}].replace({changed})` is the recipe without what it puts into the model."
         raise ValueError(f"{error} {advice}") from error
-    optimizer = recipe.make_optimizer(new, rate)
+    optimizer = recipe.make_optimizer(new, own if rate is None else checks.positive("learning_rate", rate))
     if steps_per_epoch is not None:
         resolve(optimizer, epochs, steps_per_epoch)
     compile_like(new, model, counterparts(model, new) or [], optimizer)
-    if verbose:
-        _show(recipe, optimizer, new, rate)
     return AppliedRecipe(new, optimizer, recipe.make_callbacks(epochs))
 
 
@@ -118,14 +120,15 @@ def _drops(model: keras.Model) -> bool:
     return inside or any(is_dropout(type(layer).__name__) for layer in layers)
 
 
-def _show(recipe: Recipe, optimizer: ComposedOptimizer, model: keras.Model, rate: float) -> None:
+def _show(recipe: Recipe, applied: AppliedRecipe) -> None:
     import rich
     from rich.table import Table
     from rich.text import Text
 
+    model, optimizer = applied.model, applied.optimizer
     done = {
         "optimizer": f"{type(optimizer).__name__} under {'warm-up and ' if recipe.warmup else ''}cosine decay",
-        "learning_rate": f"{rate:.3g} at most",
+        "learning_rate": f"{_highest(optimizer):.3g} at most",
         "batch_size": "the rate is in proportion to it",
         "weight_decay": f"{recipe.weight_decay:g} on matrices, 0 on the rest",
         "warmup": f"{recipe.warmup:.1%} of the run" if recipe.warmup else "none",
@@ -150,3 +153,9 @@ def _show(recipe: Recipe, optimizer: ComposedOptimizer, model: keras.Model, rate
 
 def _count(model: keras.Model, is_one: Any) -> int:
     return sum(is_one(type(layer).__name__) for layer in watch.flat_layers(model))
+
+
+def _highest(optimizer: ComposedOptimizer) -> float:
+    """Returns the rate that the cosine starts from."""
+    schedule: Any = optimizer.arguments["learning_rate"]
+    return float(getattr(schedule, "schedule", schedule).initial_learning_rate)

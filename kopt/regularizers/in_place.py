@@ -21,7 +21,7 @@ _ARGUMENTS = {
 }
 
 
-def apply(model: keras.Model, wishes: Wishes, include: Any, exclude: Any) -> keras.Model:
+def apply(model: keras.Model, wishes: Wishes, include: Any, exclude: Any, dropout_after: Any = None) -> keras.Model:
     """Gives the variables of a model penalties and constraints, and has its steps compiled anew; returns the model.
 
     Args:
@@ -29,11 +29,12 @@ def apply(model: keras.Model, wishes: Wishes, include: Any, exclude: Any) -> ker
         wishes: What for.
         include: As in `regularize`.
         exclude: Likewise.
+        dropout_after: None, as there is no dropout here.
 
     Raises:
         ValueError: Something else than penalties and constraints on weights is asked for, or nothing matches.
     """
-    if not wishes.is_for_weights_only():
+    if not wishes.is_for_weights_only() or dropout_after is not None:
         advice = "`activity`, `dropout` and `drop_path` need a model that is made anew: its layers take part in them."
         rule = "False for all but penalties and constraints on weights"
         raise checks.fail("in_place", rule, received=True, advice=advice)

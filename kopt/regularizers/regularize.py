@@ -1,4 +1,26 @@
-"""A model made anew with penalties, dropout, drop paths and constraints, or without them."""
+"""A model made anew with penalties, dropout, drop paths and constraints, or without them.
+
+It is made from the model's config, so all of it is saved and loaded. What is put where:
+
+* Penalties go on the layers' kernels (those of depthwise and separable convolutions too), recurrent kernels, biases,
+  embeddings or outputs, each where it is given. An instance that is given is used itself, by all layers:
+  `penalty.l2.assign(1e-3)` of kopt's reaches them all.
+* Normalization layers get none. Output layers, those with weights from which an output of the model comes without
+  another such layer in between, get none either, unless `include` names them; what is removed is removed there too.
+* Dropout goes behind dense layers and convolutions that are no output layers, behind the activation and
+  normalization that follow them; layers that are called several times get one. Where a dropout layer follows already,
+  as far as the next layer with weights, it gets the rate instead, and so do all others that there are, and the dropout
+  inside recurrent layers and attention that is not 0.
+* Drop paths go at the end of residual branches, in front of each `Add` (or `+`) of a tensor and what is computed from
+  it, or of two such with a common origin. Their rates rise from 0 in the first branch to `drop_path` in the last one,
+  as `kopt.layers.drop_path_rates` has them; each `Add` counts as a branch. `kopt.layers.DropPath` that are there get
+  these rates. Each that is put in has two numbers of its own among the non-trainable weights.
+* Layers that are put in have names that begin with "regularize_", by which `unregularize` knows them. Where branches
+  run side by side, one that is put into one of them may change the order in which Keras lists the layers, and so that
+  of `get_weights`; `get_layer` goes by names.
+* A compiled model comes back compiled, with an optimizer that has not taken a step: its moments would be those of a
+  model with another loss.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,72 +61,39 @@ def regularize(
     """Returns a new model with other penalties, dropout, drop paths and constraints, and all else as it is.
 
     Weights, names, `trainable` flags and what comes out in inference are those of `model`, which stays as it is and
-    shares no weight with the new one. It is made from the model's config, so all of it is saved and loaded. A compiled
-    model comes back compiled, with an optimizer that has not taken a step: its moments would be those of other weights
-    once the two are trained.
-
-    Setting `layer.kernel_regularizer` of a built layer does nothing in Keras, until the model is saved and loaded.
-
-    * Penalties go on the layers' kernels (those of depthwise and separable convolutions too), recurrent kernels,
-      biases, embeddings or outputs, each where it is given. An instance that is given is used itself, by all layers:
-      `penalty.l2.assign(1e-3)` of kopt's reaches them all. With Adam, L2 is no weight decay: see `L2`.
-    * Normalization layers get none. Output layers, those with weights from which an output of the model comes without
-      another such layer in between, get none either, unless `include` names them; what is removed is removed there too.
-    * Dropout goes behind dense layers and convolutions that are no output layers, behind the activation and
-      normalization that follow them; layers that are called several times get one. Where a dropout layer follows
-      already, as far as the next layer with weights, it gets the rate instead, and so do all others that there are, and
-      the dropout inside recurrent layers and attention that is not 0.
-    * Drop paths go at the end of residual branches, in front of each `Add` (or `+`) of a tensor and what is computed
-      from it, or of two such with a common origin. Their rates rise from 0 in the first branch to `drop_path` in the
-      last one, as `kopt.layers.drop_path_rates` has them; each `Add` counts as a branch. `kopt.layers.DropPath` that
-      are there get these rates. Each that is put in has two numbers of its own among the non-trainable weights.
-
-    Layers that are put in have names that begin with "regularize_"; `unregularize` takes them out. Where branches run
-    side by side, a layer put into one of them may change the order in which Keras lists the layers, and so that of
-    `get_weights`; `get_layer` goes by names.
+    shares no weight with it. "docs/regularization.md" says what goes where, and has examples.
 
     Args:
-        model: A built model: Sequential, Functional, with any of these inside, or of a class of yours with a config.
-        kernel: Penalty on kernels: a regularizer, a name as in Keras, or None to remove what is there; `KEEP` leaves it
-            as it is.
+        model: A built model: Sequential, Functional, with such inside, or of a class of yours with a config.
+        kernel: Penalty on kernels: a regularizer, a name as in Keras, None to remove what is there, `KEEP` to leave it.
         recurrent: Likewise on the recurrent kernels of recurrent layers.
         bias: Likewise on biases.
         embeddings: Likewise on embeddings.
         activity: Likewise on the outputs of layers with kernels or embeddings, or of wrappers around them.
-        dropout: Rate of dropout, in [0, 1); None leaves all as it is.
-        drop_path: Rate of the last drop path, in [0, 1); None leaves all as it is.
-        constraint: Of kernels: as `keras.layers.Dense(kernel_constraint=...)` takes it, None to remove what is there.
-        include: Only these layers, and what is inside them, output layers too: one or several of names of layers, names
-            of their classes, regular expressions (searched in both, if no layer or class is called so), classes, and
-            functions `layer -> bool`. None for all but the output layers.
+        dropout: Its rate, in [0, 1), behind hidden layers and where it is already; None leaves all as it is.
+        drop_path: Rate of the last residual branch, in [0, 1); None leaves all as it is.
+        constraint: Of kernels, as Keras' layers take it, None to remove what is there, `KEEP` to leave it.
+        include: Only these layers and what is inside them, output layers too: names of layers or classes, regular
+            expressions for them, classes, functions `layer -> bool`, or a list of such. None: all but output layers.
         exclude: Not these layers, nor what is inside them: as `include`.
         dropout_after: Behind which layers dropout goes, as `include`; None for dense layers and convolutions.
-        in_place: Whether to change `model` itself and return it: for penalties and constraints on weights only, in
-            models without a config. Steps are compiled anew. What is inside layers of your own is then not saved.
+        in_place: Change `model` itself, for models without a config: penalties and constraints on weights only.
 
     Returns:
-        The new model; with `in_place`, `model`.
+        The new model; with `in_place`, `model`, whose penalties are not saved with layers of your own.
 
     Raises:
         ValueError: An argument is out of its range, the model is not built or cannot be made anew, nothing matches an
             argument, or a layer that is meant makes layers inside itself that its config does not reach.
-
-    Example:
-
-    ```python
-    model = kopt.regularizers.regularize(model, kernel=kopt.regularizers.L2(1e-4), dropout=0.2, exclude="stem")
-    print(kopt.regularizers.regularization_report(model))
-    ```
     """
-    wishes = Wishes(
-        {"kernel": kernel, "recurrent": recurrent, "bias": bias, "embeddings": embeddings, "activity": activity},
-        constraint,
-        checks.optional(checks.fraction, "dropout", dropout),
-        checks.optional(checks.fraction, "drop_path", drop_path),
-    )
+    penalties = {"kernel": kernel, "recurrent": recurrent, "bias": bias, "embeddings": embeddings, "activity": activity}
+    wishes = Wishes(penalties, constraint, dropout, drop_path)
     check_built(model)
-    if checks.flag("in_place", in_place):
-        return directly.apply(model, wishes, include, exclude)
+    make = directly.apply if checks.flag("in_place", in_place) else _anew
+    return make(model, wishes, include, exclude, dropout_after)
+
+
+def _anew(model: keras.Model, wishes: Wishes, include: Any, exclude: Any, dropout_after: Any) -> keras.Model:
     found: list[tuple[Place, Selection]] = []
 
     def edit(config: dict[str, Any]) -> None:
@@ -114,11 +103,8 @@ def regularize(
         after = _after(root, dropout_after)
         wishes.edit(root, selection)
         if wishes.dropout is not None and not set_dropout(root, wishes.dropout, selection, after):
-            advice = (
-                "It has no dropout, and no dense layer or convolution in front of its output layers. Say where it is to "
-                'go: `dropout_after="LSTM"`.'
-            )
-            raise _nothing("dropout", wishes.dropout, advice)
+            advice = "It has no dropout, and no dense layer or convolution in front of its output layers. Say where it "
+            raise _nothing("dropout", wishes.dropout, advice + 'is to go: `dropout_after="LSTM"`.')
         # The first of the two may have put layers in.
         if wishes.drop_path is not None and not set_drop_path(place_of(config, model), wishes.drop_path, selection):
             advice = (

@@ -65,8 +65,8 @@ def regularization_report(
 
     Args:
         model: A built model.
-        x: Inputs to evaluate the model on, as `evaluate` takes them, for the share of the loss and for penalties on
-            outputs (which grow with the batch: these are of the first 32 samples). None does without.
+        x: Inputs to evaluate the model on, as `evaluate` takes them, for the share of the loss, and for penalties on
+            outputs, which are those of the first batch. None does without.
         y: Targets.
         loss: The whole loss, penalties included, as `fit` shows it, > 0: for the share without data.
 

@@ -42,6 +42,8 @@ class Wishes:
     def __post_init__(self) -> None:
         self.penalties = {name: _checked(name, value, keras.regularizers.get) for name, value in self.penalties.items()}
         self.constraint = _checked("constraint", self.constraint, keras.constraints.get)
+        self.dropout = checks.optional(checks.fraction, "dropout", self.dropout)
+        self.drop_path = checks.optional(checks.fraction, "drop_path", self.drop_path)
         if not self.keys and self.dropout is None and self.drop_path is None:
             raise ValueError(
                 "`regularize` needs something to do. Received: no penalty, no constraint, no dropout and no drop_path."
