@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 import kopt
@@ -266,3 +267,11 @@ ROWS = {
         ("stem", "relu1", "norm_b1", "shortcut", "a2"), (), {"drop": 0.2},
     ),
 }  # fmt: skip
+
+# Configs do not depend on the backend: all rows are fast on one, and these on each.
+CHEAP = ("sequential", "nested", "shared", "outputs")
+NAMES = [
+    name if name in CHEAP or keras.backend.backend() == "torch" else pytest.param(name, marks=pytest.mark.slow)
+    for name in ROWS
+]
+once = pytest.mark.skipif(keras.backend.backend() != "torch", reason="no backend is involved: once is enough")

@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from regularized_models import ROWS
+from regularized_models import NAMES, ROWS
 
 from kopt.regularizers import L2, regularize, unregularize
 
 FACTOR, RATE, PATH = 0.01, 0.3, 0.2
 BACKEND = keras.backend.backend()
-FITTED = ["nested", "recurrent", "transformer"]
+FITTED = ["nested", "transformer"] if BACKEND == "torch" else ["nested"]
 MARK = "regularize_"
 
 
@@ -77,7 +77,7 @@ def histories(node):
             yield from histories(value)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", NAMES)
 def test_outputs_weights_names_and_flags_stay(name):
     model, new = made(name)
     x = ROWS[name].inputs()
@@ -99,7 +99,7 @@ def test_outputs_weights_names_and_flags_stay(name):
     ]
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_model_that_is_given_stays_as_it_is(name):
     model, new = made(name)
     assert not any(layer.name.startswith(MARK) for layer in all_layers(model))
@@ -109,7 +109,7 @@ def test_the_model_that_is_given_stays_as_it_is(name):
     assert not {id(layer) for layer in all_layers(model)} & {id(layer) for layer in all_layers(new)}
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", NAMES)
 def test_penalties_are_on_the_kernels_of_hidden_layers_and_nowhere_else(name):
     model, new = made(name)
     ends = ROWS[name].penalised
@@ -126,7 +126,7 @@ def test_penalties_are_on_the_kernels_of_hidden_layers_and_nowhere_else(name):
     np.testing.assert_allclose(sorted(float(numpy_of(loss)) for loss in new.losses), sorted(expected), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", NAMES)
 def test_dropout_and_drop_paths_stand_where_they_are_promised(name):
     row, (_, new) = ROWS[name], made(name)
     found = list(entries(new.get_config()))
@@ -147,8 +147,10 @@ def test_dropout_and_drop_paths_stand_where_they_are_promised(name):
             assert {kind for _, kind in readers} == {"Add"}
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].loads])
+@pytest.mark.parametrize("name", NAMES)
 def test_saved_and_loaded_it_is_the_same(name, tmp_path):
+    if not ROWS[name].loads:
+        pytest.skip("Keras saves code of lambdas without what it refers to.")
     _, new = made(name)
     path = tmp_path / "model.keras"
     new.save(path)
@@ -162,7 +164,7 @@ def test_saved_and_loaded_it_is_the_same(name, tmp_path):
     assert [layer.trainable for layer in named(loaded).values()] == [layer.trainable for layer in named(new).values()]
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", NAMES)
 def test_unregularize_takes_all_of_it_out_again(name):
     model, new = made(name)
     back = unregularize(new)

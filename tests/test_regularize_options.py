@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from regularized_models import ROWS, Penalised, resnet, sequential, transformer
+from regularized_models import ROWS, Penalised, once, sequential, transformer
 
 import kopt
-from kopt.regularizers import KEEP, L1, L2, RECIPES, regularization_report, regularize, unregularize
+from kopt.regularizers import KEEP, L1, L2, regularization_report, regularize, unregularize
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
 Y = np.arange(8, dtype="int32") % 2
@@ -25,6 +25,7 @@ def value_of(tensor):
     return float(ops.convert_to_numpy(tensor))
 
 
+@once
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -55,6 +56,7 @@ def test_what_is_inside_a_layer_that_is_excluded_is_excluded():
     assert [layer.name for layer in new._flatten_layers() if "dropout" in layer.name] == ["regularize_dropout_c"]
 
 
+@once
 @pytest.mark.parametrize(
     ("options", "kind", "ends"),
     [
@@ -95,6 +97,7 @@ def test_keep_leaves_and_none_removes():
     assert repr(KEEP) == "KEEP"
 
 
+@once
 def test_an_instance_is_used_itself_and_its_strength_reaches_all_layers():
     penalty = L2(0.5)
     new = regularize(ROWS["recurrent"].make(), kernel=penalty)
@@ -128,12 +131,15 @@ def test_dropout_that_is_there_gets_another_rate_and_no_second_layer_comes():
 
 
 def test_dropout_drops_and_drop_paths_drop_in_training():
-    new = regularize(resnet(), dropout=0.5, drop_path=0.5)
-    x = ROWS["resnet"].inputs()
-    first, second = (ops.convert_to_numpy(new(x, training=True)) for _ in range(2))
-    assert not np.array_equal(first, second)
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Dense(1)(layers.Add()([x, layers.Dense(4, name="hidden")(x)])))
+    for options in ({"dropout": 0.5}, {"drop_path": 0.5}):
+        new = regularize(model, **options)
+        first, second = (ops.convert_to_numpy(new(X, training=True)) for _ in range(2))
+        assert not np.array_equal(first, second)
 
 
+@once
 def test_dropout_goes_behind_layers_that_are_named():
     new = regularize(ROWS["recurrent"].make(), dropout=0.2, dropout_after=["LSTM", layers.Bidirectional])
     names = [layer.name for layer in new.layers]
@@ -148,6 +154,7 @@ def test_layers_that_are_put_in_have_the_dtype_of_those_in_front_of_them():
     np.testing.assert_array_equal(*(ops.convert_to_numpy(m(X)) for m in (model, new)))
 
 
+@once
 def test_drop_path_takes_additions_by_name_and_leaves_sums_of_embeddings():
     new = regularize(transformer(), drop_path=0.3, exclude="add_1")
     rates = {layer.name: value_of(layer.rate) for layer in new.layers if isinstance(layer, kopt.layers.DropPath)}
@@ -190,12 +197,23 @@ def test_groups_follow_the_variables_where_their_order_changes():
     assert [path for path, rate in rates.items() if rate == pytest.approx(0.05)] == ["deep/kernel"]
 
 
-def test_a_subclassed_model_whose_config_reaches_its_layers_needs_include_for_nothing_else():
-    model = Penalised(3)
-    model.build((None, 4))
-    new = regularize(model, kernel=L2(0.5), include=lambda layer: True, in_place=True)
-    assert new is model
-    assert len(model.losses) == 2
+def test_a_subclassed_model_is_made_anew_where_its_own_config_takes_the_penalty(tmp_path):
+    model = subclassed()
+    new = regularize(model, kernel=L2(0.5))
+    assert len(new.losses) == 2
+    np.testing.assert_array_equal(*(ops.convert_to_numpy(m(X)) for m in (model, new)))
+    new.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert [*map(value_of, loaded.losses)] == [*map(value_of, new.losses)]
+    assert not unregularize(new).losses
+
+
+@once
+def test_in_place_says_nothing_where_all_of_it_is_saved(recwarn, tmp_path):
+    model = regularize(ROWS["recurrent"].make(), recurrent=L2(0.5), kernel=L2(0.5), in_place=True)
+    assert not [warning for warning in recwarn if "not saved" in str(warning.message)]
+    model.save(tmp_path / "model.keras")
+    assert len(keras.models.load_model(tmp_path / "model.keras").losses) == len(model.losses) == 8
 
 
 def mine(units=3):
@@ -218,11 +236,13 @@ def test_in_place_changes_compiled_steps_of_models_without_a_config():
     y = np.zeros((8, 1), "float32")
     model.fit(X, y, verbose=0)
     before = model.evaluate(X, y, verbose=0)
-    assert regularize(model, kernel=L2(0.5), constraint=keras.constraints.NonNeg(), in_place=True) is model
+    with pytest.warns(UserWarning, match=f"put on {model.dense.name}, {model.head.name} is not saved with"):
+        assert regularize(model, kernel=L2(0.5), constraint=keras.constraints.NonNeg(), in_place=True) is model
     extra = 0.5 * sum(np.square(ops.convert_to_numpy(d.kernel)).sum() for d in (model.dense, model.head))
     assert model.evaluate(X, y, verbose=0) == pytest.approx(before + extra, rel=1e-5)
     assert model.dense.kernel.constraint is not None
-    regularize(model, kernel=None, exclude=model.head.name, in_place=True)
+    with pytest.warns(UserWarning, match="not saved"):
+        regularize(model, kernel=None, exclude=model.head.name, in_place=True)
     assert len(model.losses) == 1
 
 
@@ -244,13 +264,21 @@ def blocks():
 
 def test_layers_that_configs_do_not_reach_can_be_left_out_or_changed_in_place():
     assert penalised(regularize(blocks(), kernel="l2", exclude="block")) == ["first/kernel"]
-    assert len(regularize(blocks(), kernel="l2", in_place=True).losses) == 3
+    with pytest.warns(UserWarning, match="put on inside is not saved"):
+        assert len(regularize(blocks(), kernel="l2", in_place=True).losses) == 3
+
+
+def subclassed():
+    model = Penalised(3)
+    model.build((None, 4))
+    return model
 
 
 def unbuilt():
     return keras.Sequential([layers.Dense(2)])
 
 
+@once
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [
@@ -273,6 +301,9 @@ def unbuilt():
         (mine, {"kernel": "l2"}, "made anew from its config.*in_place=True"),
         (mine, {"dropout": 0.5, "in_place": True}, "`in_place` must be False.*made anew"),
         (mine, {"embeddings": "l2", "in_place": True}, "`embeddings` must be left out"),
+        (subclassed, {"dropout": 0.2}, "`dropout` must be left out.*makes its layers itself.*constructor"),
+        (subclassed, {"drop_path": 0.2}, "`drop_path` must be left out.*makes its layers itself"),
+        (subclassed, {"bias": "l2"}, "`bias` must be left out.*makes its layers itself.*`in_place=True`"),
         (blocks, {"kernel": "l2"}, "'inside' is made by 'block', of class Block.*exclude='block'.*in_place"),
         (lambda: 3, {"kernel": "l2"}, "`model` must be a keras.Model"),
     ],
@@ -317,11 +348,3 @@ def test_the_report_knows_what_follows_a_schedule_and_becomes_a_frame():
     assert list(frame.columns) == ["layer", "weight", "penalty", "value", "share"]
     assert frame["penalty"][0] == "L2(l2=a schedule)"
     assert frame["value"].isna().all()
-
-
-def test_recipes_exist_and_each_part_has_a_source():
-    assert list(RECIPES) == ["nanogpt", "deit", "convnext", "small-data-mlp", "small-convnet"]
-    for recipe in RECIPES.values():
-        assert set(recipe.sources) >= set(recipe.parts()) - {"batch_size"}, recipe.name
-        assert set(recipe.sources) <= set(recipe.parts()), recipe.name
-        assert f"{recipe.name}: " in str(recipe)

@@ -7,6 +7,7 @@ import keras
 
 from kopt._backend import watch
 from kopt._core import checks
+from kopt._core.warn import warn_user
 from kopt.regularizers.places import Selection
 from kopt.regularizers.wishes import Wishes
 
@@ -40,6 +41,7 @@ def apply(model: keras.Model, wishes: Wishes, include: Any, exclude: Any, dropou
         raise checks.fail("in_place", rule, received=True, advice=advice)
     selection = Selection(watch.flat_layers(model), include, exclude)
     met: set[str] = set()
+    unsaved: list[str] = []
     for layer, around in _owners(model, ()):
         for variable in _own_variables(layer):
             key = _ARGUMENTS.get(variable.name)
@@ -52,8 +54,14 @@ def apply(model: keras.Model, wishes: Wishes, include: Any, exclude: Any, dropou
                     setattr(variable, argument.rpartition("_")[2], value)
                     if argument in vars(layer):
                         setattr(layer, argument, value)
+                    unsaved += [] if all(map(_holds_configs, (*around, model))) else [layer.name]
     wishes.check_met(met)
     watch.drop_compiled(model)
+    if unsaved:
+        warn_user(
+            f"What was put on {', '.join(dict.fromkeys(unsaved))} is not saved with {model.name!r}, whose config does "
+            "not hold it. Call `regularize(..., in_place=True)` again after loading."
+        )
     return model
 
 
@@ -61,6 +69,11 @@ def _owners(layer: Any, around: tuple[Any, ...]) -> Iterator[tuple[Any, tuple[An
     for inner in watch.inner_layers(layer):
         yield inner, around
         yield from _owners(inner, (inner, *around))
+
+
+def _holds_configs(layer: Any) -> bool:
+    """Returns whether a layer saves the configs of those inside it."""
+    return watch.is_graph(layer) or type(layer).__module__.startswith("keras.")
 
 
 def _own_variables(layer: Any) -> list[Any]:

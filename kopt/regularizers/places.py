@@ -76,7 +76,8 @@ def place_of(config: dict[str, Any], model: keras.Model) -> Place:
 
 
 def _place(part: dict[str, Any], layer: Any, around: tuple[Place, ...], *, at_output: bool) -> Place:
-    place = Place(part, layer, around, at_output)
+    # Of a model that is no graph nobody knows which of its layers is the last.
+    place = Place(part, layer, around, at_output and bool(around))
     inner = watch.inner_layers(layer)
     named = {one.name: one for one in inner}
     if watch.is_graph(layer):

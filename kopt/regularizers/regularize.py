@@ -34,7 +34,7 @@ from kopt._core.rebuild import counterparts, parts, remade
 from kopt.regularizers import in_place as directly
 from kopt.regularizers.dropping import is_dropped_after, is_inserted, set_drop_path, set_dropout
 from kopt.regularizers.places import Matches, Place, Selection, Which, layers_in, place_of
-from kopt.regularizers.wishes import KEEP, Wishes
+from kopt.regularizers.wishes import KEEP, OF_YOUR_OWN, Wishes
 
 _ADVICE = (
     "Give the model a `get_config` and a `from_config`; or make it with penalties and dropout from the beginning; or, "
@@ -103,15 +103,18 @@ def _anew(model: keras.Model, wishes: Wishes, include: Any, exclude: Any, dropou
         after = _after(root, dropout_after)
         wishes.edit(root, selection)
         if wishes.dropout is not None and not set_dropout(root, wishes.dropout, selection, after):
-            advice = "It has no dropout, and no dense layer or convolution in front of its output layers. Say where it "
-            raise _nothing("dropout", wishes.dropout, advice + 'is to go: `dropout_after="LSTM"`.')
+            advice = (
+                "It has no dropout, and no dense layer or convolution in front of its output layers. Say where it is "
+                'to go: `dropout_after="LSTM"`.'
+            )
+            raise _nothing("dropout", wishes.dropout, advice, root)
         # The first of the two may have put layers in.
         if wishes.drop_path is not None and not set_drop_path(place_of(config, model), wishes.drop_path, selection):
             advice = (
                 "It has no `Add` or `+` of a residual branch between its layers, and no `kopt.layers.DropPath`. What a "
                 "layer of your own adds inside itself cannot be reached: put a `DropPath` there."
             )
-            raise _nothing("drop_path", wishes.drop_path, advice)
+            raise _nothing("drop_path", wishes.drop_path, advice, root)
 
     new = remade(model, edit, argument="model", advice=_ADVICE, keep_weights=True)
     pairs = counterparts(model, new) or []
@@ -183,5 +186,6 @@ def _after(root: Place, dropout_after: Any) -> Callable[[Any], bool]:
     return Matches("dropout_after", dropout_after, layers_in(root))
 
 
-def _nothing(argument: str, value: Any, advice: str) -> ValueError:
-    return checks.fail(argument, "left out where the model has no place for it", value, advice)
+def _nothing(argument: str, value: Any, advice: str, root: Place) -> ValueError:
+    rule = "left out where the model has no place for it"
+    return checks.fail(argument, rule, value, OF_YOUR_OWN if root.graph is None else advice)

@@ -20,6 +20,10 @@ class Keep:
 
 
 KEEP = Keep()
+OF_YOUR_OWN = (
+    "A model of a class of your own makes its layers itself: let it take penalties and rates in its constructor, and "
+    "return them in `get_config`, or, for penalties and constraints on weights, say `in_place=True`."
+)
 _OWNERS = ("kernel", "recurrent", "embeddings")  # A layer with one of these gets activity penalties.
 
 
@@ -79,19 +83,20 @@ class Wishes:
                     continue
                 met.add(name)
                 target.config[key] = _serialized(name, value)
-        self.check_met(met)
+        self.check_met(met, "" if root.graph is not None else OF_YOUR_OWN)
 
-    def check_met(self, met: set[str]) -> None:
+    def check_met(self, met: set[str], advice: str = "") -> None:
         """Raises `ValueError` if one of the user's arguments has found no place.
 
         Args:
             met: The arguments that have.
+            advice: What to do.
         """
         for name, value in dict(self.keys.values()).items():
             if name not in met:
                 rule = "left out where none of the layers that are meant has a place for it"
-                advice = "Output layers are meant only if `include` names them." if value is not None else ""
-                raise checks.fail(name, rule, value, advice)
+                further = "" if value is None or advice else "Output layers are meant only if `include` names them."
+                raise checks.fail(name, rule, value, advice or further)
 
     def check(self, root: Place, selection: Selection, news: dict[int, Any]) -> None:
         """Raises `ValueError` if layers that are meant have other penalties; puts the instance itself where it is.
@@ -153,9 +158,10 @@ def _target(place: Place, key: str) -> Place | None:
 
 def _all_layers(root: Place) -> Iterator[tuple[Place, Any, list[Any]]]:
     """Yields each layer, also if no config holds it, with the nearest place, and it and the layers around it."""
-    for place in list(root.walk())[1:]:
-        around = [place.layer, *(outer.layer for outer in place.around[1:])]
-        yield place, place.layer, around
+    for place in root.walk():
+        around = [outer.layer for outer in (*place.around, place)[:0:-1]]
+        if around:
+            yield place, place.layer, around
         held = {id(child.layer) for child in place.children}
         for layer in watch.inner_layers(place.layer):
             if id(layer) not in held and not watch.is_graph(place.layer):
