@@ -64,18 +64,24 @@ def remade(
     pairs = counterparts(model, new, without)
     if pairs is None or (model.built and any(_shapes(a) != _shapes(b) for a, b in pairs if a.built)):
         raise refused(model, "its config makes other layers, as it does where nested models share one", **words)
-    for old_layer, layer in pairs:  # The outer first: it sets those inside.
-        layer.trainable = old_layer.trainable
-    for old_layer, layer in pairs[1:]:
-        if old_layer.built and (keep_weights or _keeps_state(old_layer)):
-            _copy_state(old_layer, layer)
-    if keep_weights:
-        _copy_state(model, new)
-    if watch.is_graph(model):
-        # Keras names the tensor of an input as its layer, where the user's own has a name by number.
-        for old_tensor, tensor in zip(model.inputs, new.inputs, strict=True):
-            tensor.name = old_tensor.name
+    _give_state(pairs, keep_weights=keep_weights)
     return new
+
+
+def _give_state(pairs: list[tuple[Any, Any]], *, keep_weights: bool) -> None:
+    """Gives layers flags, names of inputs and, where they keep any, weights; the first pair are the models."""
+    for old, new in pairs:  # The outer first: it sets those inside.
+        new.trainable = old.trainable
+    for old, new in pairs[1:]:
+        if old.built and (keep_weights or _keeps_state(old)):
+            _copy_state(old, new)
+    model, whole = pairs[0]
+    if keep_weights:
+        _copy_state(model, whole)
+    if watch.is_graph(model) and model.built and whole.built:
+        # Keras names the tensor of an input as its layer, where the user's own has a name by number.
+        for old, new in zip(model.inputs, whole.inputs, strict=True):
+            new.name = old.name
 
 
 def counterparts(old: Any, new: Any, without: Callable[[Any], bool] | None = None) -> list[tuple[Any, Any]] | None:
