@@ -166,6 +166,7 @@ def test_fine_tuning_compares_ways_to_learn_new_digits(tmp_path):
     assert events(run_dir / "one-rate" / "train").Scalars("updates_norm/block1_conv/kernel")[0].value > 0
 
 
+@fast_on_tensorflow
 def test_an_over_fitted_network_is_cured(tmp_path):
     steps_run = ["--only", "as it is", "+ averaged weights", "recipe"]
     sizes = ["--epochs", "3", "--digits", "200", "--units", "32", "--dropout", "0.25"]

@@ -32,7 +32,7 @@ def test_recipes_exist_and_each_part_has_a_source():
 def test_convnext_drops_paths_averages_and_decays_matrices_only(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     model = ROWS["convnext"].make()
-    new, optimizer, callbacks = apply_recipe(model, "convnext", epochs=4, batch_size=8)
+    new, optimizer, callbacks = apply_recipe(model, "convnext", epochs=2, batch_size=8)
     text = capsys.readouterr().out
     assert "│ from 0 to 0.1 with depth, in 2 layers" in text
     assert "Liu et al. 2022, table 5" in text
@@ -42,7 +42,7 @@ def test_convnext_drops_paths_averages_and_decays_matrices_only(capsys, monkeypa
     recipe = RECIPES["convnext"]
     new.compile(optimizer, recipe.loss())
     assert new.loss.label_smoothing.argument == 0.1
-    new.fit(x, y, batch_size=8, epochs=4, verbose=0, callbacks=callbacks)
+    new.fit(x, y, batch_size=8, epochs=2, verbose=0, callbacks=callbacks)
     assert isinstance(callbacks[0], kopt.callbacks.AveragedWeights)
     highest = 4e-3 * 8 / 4096
     assert float(optimizer.arguments["learning_rate"].schedule.initial_learning_rate) == pytest.approx(highest)
