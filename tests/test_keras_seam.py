@@ -134,6 +134,17 @@ def distribution_strategy_is_the_one_of_construction():
     assert Recording()._distribution_strategy is tf.distribute.get_strategy()
 
 
+def compile_config_holds_what_compile_was_given():
+    model = problems.sequential()
+    loss, metric = keras.losses.MeanSquaredError(), keras.metrics.MeanAbsoluteError()
+    model.compile("sgd", loss, metrics=[metric], loss_weights=None)
+    config = model._compile_config.config
+    assert config["loss"] is loss
+    assert config["metrics"][0] is metric
+    assert config["optimizer"] is model.optimizer
+    assert set(config) <= set(inspect.signature(keras.Model.compile).parameters)
+
+
 def loss_tracker_is_the_metric_of_the_loss():
     model = problems.sequential()
     model.compile("sgd", "mse")
@@ -208,6 +219,7 @@ PRIVATE = {
     "_backend": seed_generator_of_a_preprocessing_layer_is_that_of_its_backend,
     "_backend_apply_gradients": backend_apply_gradients_gets_lists_without_nones,
     "_call_has_training_arg": call_has_training_arg_says_whether_call_takes_it,
+    "_compile_config": compile_config_holds_what_compile_was_given,
     "_compile_loss": compile_loss_has_a_metric_for_each_of_several_outputs_once_built,
     "_compute_loss": compute_loss_takes_what_a_train_step_has,
     "_distribution_strategy": distribution_strategy_is_the_one_of_construction,

@@ -166,6 +166,27 @@ def test_fine_tuning_compares_ways_to_learn_new_digits(tmp_path):
     assert events(run_dir / "one-rate" / "train").Scalars("updates_norm/block1_conv/kernel")[0].value > 0
 
 
+@fast_on_tensorflow
+def test_an_over_fitted_network_is_cured(tmp_path):
+    steps_run = ["--only", "as it is", "+ averaged weights", "recipe"]
+    sizes = ["--epochs", "3", "--digits", "200", "--units", "32", "--dropout", "0.25"]
+    result = run("07_overfitting.py", *sizes, *steps_run, "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    (run_dir,) = tmp_path.iterdir()
+    assert sorted(path.name for path in run_dir.iterdir()) == ["as-it-is", "averaged-weights", "curves.png", "recipe"]
+    assert (run_dir / "curves.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert "small-data-mlp: " in result.stdout
+    losses = {}
+    for name in ("as-it-is", "averaged-weights", "recipe"):
+        train, validation = events(run_dir / name / "train"), events(run_dir / name / "validation")
+        losses[name] = [[e.value for e in part.Scalars("epoch_clean_cross_entropy")] for part in (train, validation)]
+        assert steps(train, "epoch_clean_cross_entropy") == list(range(len(losses[name][0])))
+        assert "gradients/global_norm" in train.Tags()["scalars"]
+    assert losses["as-it-is"][0][-1] < losses["as-it-is"][0][0]
+    result = run("07_overfitting.py", "--only", "nothing", "--log-dir", str(tmp_path))
+    assert "--only must be one of: as it is" in result.stderr
+
+
 def test_sam_and_averaging_are_compared(tmp_path):
     chosen = ["--only", "swa", "SGD", "LookSAM"]
     result = run("06_sam_and_averaging.py", "--epochs", "2", "--digits", "200", *chosen, "--log-dir", str(tmp_path))

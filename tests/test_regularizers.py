@@ -127,7 +127,8 @@ ROWS = {
     ),
 }
 every_row = pytest.mark.parametrize(("make", "x", "reference"), list(ROWS.values()), ids=list(ROWS))
-KINDS = {name: ROWS[name] for name in regularizers.__all__}
+PENALTIES = [name for name in regularizers.__all__ if hasattr(getattr(regularizers, name), "strengths")]
+KINDS = {name: ROWS[name] for name in PENALTIES}
 
 
 def number(tensor):

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.src.models.functional import Functional
 from keras.src.utils import module_utils
 
 from kopt._backend.driven import DrivenOptimizer
@@ -120,6 +121,26 @@ def unbuilt_loss(model: Any) -> Any:
 def flat_layers(model: Any) -> list[Any]:
     """Returns the layers of a model and those inside them, at any depth, each once and always in the same order."""
     return model._flatten_layers(include_self=False)
+
+
+def inner_layers(layer: Any) -> list[Any]:
+    """Returns the layers that a layer or model holds itself, without those inside them."""
+    return layer._flatten_layers(include_self=False, recursive=False)
+
+
+def is_graph(layer: Any) -> bool:
+    """Returns whether a layer is a Sequential or Functional model, whose config lists layers with names."""
+    return isinstance(layer, keras.Sequential | Functional)
+
+
+def compile_arguments(model: Any) -> dict[str, Any]:
+    """Returns what `compile` was called with, the objects themselves."""
+    return dict(model._compile_config.config)
+
+
+def drop_compiled(model: Any) -> None:
+    """Lets a model compile its steps anew, for what is compiled into them has changed."""
+    model.train_function = model.test_function = model.predict_function = None
 
 
 def layers_by_path(model: Any) -> dict[str, Any]:

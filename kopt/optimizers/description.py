@@ -7,6 +7,7 @@ from typing import Any
 
 from keras import ops
 
+from kopt._core.tables import aligned
 from kopt.optimizers.assignment import Assignment, Row
 from kopt.optimizers.plan import Plan
 
@@ -62,12 +63,7 @@ class Description:
         return self.shared_bytes + sum(row.state_bytes for row in self.rows)
 
     def __str__(self) -> str:
-        lines = [COLUMNS, *(row.cells() for row in self.rows)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
-        table = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-        ]
-        table.insert(1, "  ".join("-" * width for width in widths))
+        table = aligned(COLUMNS, [row.cells() for row in self.rows])
         sizes = sum(math.prod(row.shape) for row in self.rows)
         return "\n".join([*table, f"{sizes} weights, {self.state_bytes} bytes of state"])
 

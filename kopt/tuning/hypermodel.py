@@ -8,6 +8,7 @@ import keras
 import keras_tuner
 
 from kopt._core import checks
+from kopt._core.compiled import own_copies
 from kopt._core.configured import unknown_argument
 from kopt.losses.plain_loss import with_plain_loss
 from kopt.optimizers import AdamW, ComposedOptimizer, no_decay_groups
@@ -183,7 +184,7 @@ class SpaceHyperModel(keras_tuner.HyperModel):
         amount = settings.values.get("label_smoothing")
         if metrics is None and given.compiled:
             metrics = given.get_compile_config()["metrics"]
-        metrics = _own_copies(metrics)
+        metrics = own_copies(metrics)
         if any(name in self.space.ranges for name in _INCOMPARABLE):
             metrics = with_plain_loss(metrics, unsmoothed(loss) if amount is None else smoothed(loss, 0.0))
         found = {
@@ -203,17 +204,6 @@ class SpaceHyperModel(keras_tuner.HyperModel):
         if self._options["no_decay"] and is_ours and model.built and model.trainable_variables:
             return settings.make_optimizer(groups=no_decay_groups(model))
         return made
-
-
-def _own_copies(metrics: Any) -> Any:
-    """Returns metrics that belong to one model: instances hold counts."""
-    if isinstance(metrics, dict) and "class_name" in metrics:
-        return keras.saving.deserialize_keras_object(metrics)
-    if isinstance(metrics, dict):
-        return {key: _own_copies(value) for key, value in metrics.items()}
-    if isinstance(metrics, list | tuple):
-        return [_own_copies(value) for value in metrics]
-    return type(metrics).from_config(metrics.get_config()) if isinstance(metrics, keras.metrics.Metric) else metrics
 
 
 def _checked_build(build: Any) -> Any:

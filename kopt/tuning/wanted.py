@@ -1,17 +1,15 @@
 """The penalties and dropout rates that a trial wants in a model: where they go, and whether they got there."""
 
 import dataclasses
-import math
 import numbers
 from typing import Any
 
 import keras
 
 from kopt._backend import watch
+from kopt._core.layer_kinds import INNER_RATES, REGULARIZERS, is_close, is_drop_path, is_dropout, is_on, rate_of
 
-_PENALTIES = ("kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer", "recurrent_regularizer")
-_INNER_RATES = ("dropout", "recurrent_dropout")  # of recurrent layers and attention: where they are on
-_DROP_PATHS = ("DropPath", "StochasticDepth")
+_PENALTIES = (*REGULARIZERS["kernel"], *REGULARIZERS["recurrent"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Wanted:
             model: The model that is given.
         """
         names = ("l1", "l2", "dropout", "drop_path")
-        paths = [_rate_of(layer) for layer in watch.flat_layers(model) if _is_drop_path(type(layer).__name__)]
+        paths = [rate_of(layer) for layer in watch.flat_layers(model) if is_drop_path(type(layer).__name__)]
         largest = max((float(rate) for rate in paths if isinstance(rate, numbers.Real)), default=0.0)
         return cls(**{name: values.get(name) for name in names}, largest_path=largest)
 
@@ -61,12 +59,12 @@ class Wanted:
                 if key in config:
                     config[key] = keras.regularizers.serialize(self._penalty()) if any(self._sizes()) else None
         if self.dropout is not None:
-            if _is_dropout(kind) and "rate" in config:
+            if is_dropout(kind) and "rate" in config:
                 config["rate"] = self.dropout
-            for key in _INNER_RATES:
-                if _is_on(config.get(key)):
+            for key in INNER_RATES:
+                if is_on(config.get(key)):
                     config[key] = self.dropout
-        if self.drop_path is not None and _is_drop_path(kind) and "rate" in config:
+        if self.drop_path is not None and is_drop_path(kind) and "rate" in config:
             config["rate"] = self._path_rate(config["rate"])
 
     def is_met_by(self, model: keras.Model) -> bool:
@@ -114,7 +112,7 @@ class Wanted:
         if self.dropout is not None and not any(_has_dropout(layer) for layer in layers):
             # A rate of 0 inside a recurrent layer looks like none at all.
             absent += [] if not self.dropout and any(hasattr(layer, "dropout") for layer in layers) else ["dropout"]
-        if self.drop_path is not None and not any(_is_drop_path(type(layer).__name__) for layer in layers):
+        if self.drop_path is not None and not any(is_drop_path(type(layer).__name__) for layer in layers):
             absent.append("drop_path")
         return absent
 
@@ -126,10 +124,10 @@ class Wanted:
                 own = [getattr(layer, key) for key in _PENALTIES if hasattr(layer, key)]
                 found += [(layer.name, "l1 and l2") for penalty in own if not self._is_penalty(penalty)]
             if self.dropout is not None:
-                rates = [_rate_of(layer)] if _is_dropout(kind) and hasattr(layer, "rate") else []
-                rates += [getattr(layer, key, 0.0) for key in _INNER_RATES if _is_on(getattr(layer, key, 0.0))]
-                found += [(layer.name, "dropout") for rate in rates if not _is_close(rate, self.dropout)]
-            if self.drop_path is not None and _is_drop_path(kind) and _is_above(_rate_of(layer), self.drop_path):
+                rates = [rate_of(layer)] if is_dropout(kind) and hasattr(layer, "rate") else []
+                rates += [getattr(layer, key, 0.0) for key in INNER_RATES if is_on(getattr(layer, key, 0.0))]
+                found += [(layer.name, "dropout") for rate in rates if not is_close(rate, self.dropout)]
+            if self.drop_path is not None and is_drop_path(kind) and _is_above(rate_of(layer), self.drop_path):
                 found.append((layer.name, "drop_path"))
         return found
 
@@ -138,34 +136,13 @@ class Wanted:
             return not any(self._sizes())
         known = isinstance(penalty, keras.regularizers.L1 | keras.regularizers.L2 | keras.regularizers.L1L2)
         own = (getattr(penalty, "l1", 0.0), getattr(penalty, "l2", 0.0))
-        return known and all(_is_close(a, b) for a, b in zip(own, self._sizes(), strict=True))
-
-
-def _is_dropout(kind: str) -> bool:
-    return kind.endswith(("Dropout", "Dropout1D", "Dropout2D", "Dropout3D"))
-
-
-def _is_drop_path(kind: str) -> bool:
-    return kind in _DROP_PATHS
-
-
-def _rate_of(layer: Any) -> Any:
-    """Returns the rate that a layer was made with; layers whose rate can change have a variable as attribute."""
-    return layer.get_config().get("rate")
+        return known and all(is_close(a, b) for a, b in zip(own, self._sizes(), strict=True))
 
 
 def _is_above(rate: Any, limit: float) -> bool:
     return not isinstance(rate, numbers.Real) or float(rate) > limit * (1 + 1e-6)
 
 
-def _is_on(rate: Any) -> bool:
-    return isinstance(rate, int | float) and not isinstance(rate, bool) and rate > 0
-
-
 def _has_dropout(layer: Any) -> bool:
-    is_layer = _is_dropout(type(layer).__name__) and hasattr(layer, "rate")
-    return is_layer or any(_is_on(getattr(layer, key, 0.0)) for key in _INNER_RATES)
-
-
-def _is_close(first: Any, second: float) -> bool:
-    return isinstance(first, numbers.Real) and math.isclose(first, second, rel_tol=1e-6, abs_tol=1e-12)
+    is_layer = is_dropout(type(layer).__name__) and hasattr(layer, "rate")
+    return is_layer or any(is_on(getattr(layer, key, 0.0)) for key in INNER_RATES)

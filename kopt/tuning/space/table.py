@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from kopt._core.tables import aligned
+
 HEADINGS = ("name", "kind", "range", "scale", "default", "condition")
 Row = tuple[str, ...]
 
@@ -18,12 +20,7 @@ def rows(hp: Any) -> list[Row]:
 
 def plain(table: Sequence[Row]) -> str:
     """Returns the rows as aligned text, with headings."""
-    lines = [HEADINGS, *table]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
-    lines.insert(1, tuple("-" * width for width in widths))
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    return "\n".join(aligned(HEADINGS, table))
 
 
 def rich_table(table: Sequence[Row]) -> Any:
