@@ -2,6 +2,7 @@
 
 from kopt.callbacks.averaged_weights import AveragedWeights
 from kopt.callbacks.by_hand import monitor_step
+from kopt.callbacks.diagnose import Diagnose
 from kopt.callbacks.monitor import Monitor
 from kopt.callbacks.report import Report
 from kopt.callbacks.sinks import CSV, JSONLines, MLflow, Sink, WandB
@@ -10,6 +11,7 @@ from kopt.callbacks.tensorboard import TensorBoard
 __all__ = [
     "CSV",
     "AveragedWeights",
+    "Diagnose",
     "JSONLines",
     "MLflow",
     "Monitor",

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import keras
 from keras import ops
 
 from kopt._backend import adapter_module, watch
@@ -80,6 +81,9 @@ def watch_forward(
             watch_trackers(watch.output_loss_trackers(model))
 
         override(loss, "build", build_and_watch)
+    judging = [quantity for quantity in quantities if quantity.looks_at_the_loss]
+    if judging:
+        override(model, "compute_loss", _noted_loss(model, judging, current))
     looking = [quantity for quantity in quantities if quantity.looks_forward]
     if looking:
         for path, layer in watch.layers_by_path(model).items():
@@ -96,6 +100,21 @@ def _noted_update(tracker: Any, tag: str, current: Callable[[], Notes]) -> Calla
         return original(*args, **kwargs)
 
     return update_state
+
+
+def _noted_loss(model: Any, quantities: list[Quantity], current: Callable[[], Notes]) -> Callable[..., Any]:
+    original = model.compute_loss
+
+    def compute_loss(
+        x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        shown = keras.tree.map_structure(ops.stop_gradient, y_pred)
+        for quantity in quantities:
+            for tag, value in quantity.in_loss(x, y, shown).items():
+                current().note(tag, value)
+        return original(x, y, y_pred, sample_weight, *args, **kwargs)
+
+    return compute_loss
 
 
 def _noted_call(layer: Any, path: str, quantities: list[Quantity], current: Callable[[], Notes]) -> Callable[..., Any]:

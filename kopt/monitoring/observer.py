@@ -80,6 +80,11 @@ class Observer:
         """Whether there is anything to look at."""
         return bool(self._rules)
 
+    @property
+    def span_of_epoch(self) -> tuple[int, int]:
+        """Optimizer steps before the epoch, and in it; 0 where that is not known."""
+        return self._batches_before_epoch // self._accumulation, (self._batches_in_fit or 0) // self._accumulation
+
     def set_model(self, model: Any) -> None:
         """To be called before `fit` makes the train function of a newly compiled model."""
         self._model = model
