@@ -1,4 +1,4 @@
-"""Does the doctor name what is wrong, and is it silent where nothing is? Kinds of runs that it was made with, and not."""
+"""Does the doctor name what is wrong, and say nothing where nothing is? Kinds of runs it was made with, and not."""
 
 import argparse
 import json

@@ -141,7 +141,7 @@ def _(seed: int) -> Setup:
 
 @HEALTHY.add("blobs-one-cycle")
 def _(seed: int) -> Setup:
-    rate = kopt.schedules.OneCycle(0.3, 29 * 10)
+    rate = kopt.schedules.OneCycle(0.05, 29 * 10)
     return ready(mlp(16, 64, 64, end=6), blobs(seed), kopt.optimizers.SGD(rate, momentum=0.9), epochs=10)
 
 

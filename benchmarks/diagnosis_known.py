@@ -146,7 +146,7 @@ def _(seed: int) -> Setup:
 @KNOWN.add("wine-equal-kernels", "SYMMETRIC_INIT")
 def _(seed: int) -> Setup:
     ones = keras.initializers.Constant(0.1)
-    return ready(mlp(13, 32, end=3, activation="tanh", kernel_initializer=ones), wine(seed), SGD(0.1), epochs=20)
+    return ready(mlp(13, 32, 16, end=3, activation="tanh", kernel_initializer=ones), wine(seed), SGD(0.1), epochs=20)
 
 
 @KNOWN.add("digits-deep-sigmoid", "VANISHING")

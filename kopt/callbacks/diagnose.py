@@ -34,10 +34,10 @@ class Diagnose(keras.callbacks.Callback):
 
     Before the first step it looks at the model, its loss and the arrays that it was given; then at real steps, by
     `kopt.monitoring`: without a second forward pass, and without changing what the step computes. After each epoch it
-    tells what is new. Causes come first: a symptom, such as a loss that does not fall, is told only where no cause of it
-    was found. `docs/diagnosis.md` has the list of all findings, what each looks at, and their thresholds.
+    tells what is new. Causes come first: a symptom, such as a loss that does not fall, is told only where no cause of
+    it was found. `docs/diagnosis.md` has the list of all findings, what each looks at, and their thresholds.
 
-    Warnings and errors are told as Python warnings, remarks (`"info"`) by the logger `kopt`. `report()` has all of them.
+    Warnings and errors are told as Python warnings, remarks (`"info"`) by the logger `kopt`. `report()` has them all.
 
     Without arrays, what is wrong with the data is seen as far as single batches show it. Not seen are then: which
     feature gives the label away, rows that are in training and validation data, rare classes.

@@ -11,6 +11,7 @@ from kopt._backend import watch
 
 _NORMALIZING = ("Normalization", "Rescaling", "Discretization", "Hashing", "Embedding", "StringLookup", "TextVector")
 _PASSING = (keras.layers.Reshape, keras.layers.Flatten, keras.layers.Dropout, keras.layers.Identity)
+_OTHER_SHAPES = (keras.layers.EinsumDense, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 _MOST_NUMBERS = 4_000_000
 
 
@@ -26,7 +27,8 @@ def model_facts(model: Any) -> dict[str, Any]:
         "trainable_weights": int(sum(math.prod(v.shape) for v in model.trainable_weights)),
         "trainable": watch.unique_paths(model, list(model.trainable_variables)),
         "optimizer": None if optimizer is None else type(optimizer).__name__,
-        "inputs_are_scaled": _begins_with(model, layers, _NORMALIZING),
+        "steps_done": watch.steps_done(model),
+        "inputs_are_scaled": _begins_with(layers, _NORMALIZING),
         "is_normalized": any("Normalization" in type(layer).__name__ for layer in layers.values()),
         "layers": [_layer(path, layer, ends) for path, layer in layers.items()],
         "kernels": kernel_facts(model),
@@ -39,21 +41,23 @@ def kernel_facts(model: Any) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     ends = {id(v) for layer in output_layers(model) if layer is not None for v in layer.weights}
     variables = list(model.trainable_variables)
-    looped = _inside_loops(model)
+    looped, shaped = _inside(model, keras.layers.RNN), _inside(model, _OTHER_SHAPES)
     for path, variable in zip(watch.unique_paths(model, variables), variables, strict=True):
         shape = variable.shape
         if variable.name.rsplit("/", 1)[-1] not in ("kernel", "recurrent_kernel") or not 2 <= len(shape) <= 5:
             continue
-        if math.prod(shape) > _MOST_NUMBERS or "DepthwiseConv" in path:
+        if math.prod(shape) > _MOST_NUMBERS:
             continue
         values = ops.convert_to_numpy(ops.cast(variable, "float32")).reshape(-1, shape[-1]).astype("float64")
         found[path] = {
             "gain": float(np.sqrt(np.mean(values**2) * values.shape[0])),
+            "gain_backward": float(np.sqrt(np.mean(values**2) * (values.shape[0] + shape[-1]) / 2)),
             "units": int(shape[-1]),
             "units_are_equal": shape[-1] > 1 and bool(np.ptp(values, axis=1).max() <= 1e-7 * np.abs(values).max()),
             "is_zero": not values.any(),
             "is_output": id(variable) in ends,
             "is_recurrent": id(variable) in looped,
+            "has_other_shape": id(variable) in shaped,
         }
     return found
 
@@ -101,7 +105,9 @@ def activation_of(layer: Any) -> str | None:
         return "softmax"
     function = getattr(layer, "activation", None)
     if function is not None:
-        return str(getattr(function, "__name__", type(function).__name__))
+        name = getattr(function, "__name__", "")
+        # A function of the user's own may do anything.
+        return name if getattr(keras.activations, name, None) is function else None
     return "linear" if isinstance(layer, keras.layers.Dense) else None
 
 
@@ -185,11 +191,11 @@ def _snake(name: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
 
 
-def _begins_with(model: Any, layers: dict[str, Any], kinds: tuple[str, ...]) -> bool:
+def _begins_with(layers: dict[str, Any], kinds: tuple[str, ...]) -> bool:
     first = [layer for layer in layers.values() if not isinstance(layer, keras.layers.InputLayer)][:2]
     return any(kind in type(layer).__name__ for layer in first for kind in kinds)
 
 
-def _inside_loops(model: Any) -> set[int]:
-    loops = [layer for layer in watch.flat_layers(model) if isinstance(layer, keras.layers.RNN)]
-    return {id(variable) for layer in loops for variable in layer.weights}
+def _inside(model: Any, kinds: Any) -> set[int]:
+    found = [layer for layer in watch.flat_layers(model) if isinstance(layer, kinds)]
+    return {id(variable) for layer in found for variable in layer.weights}

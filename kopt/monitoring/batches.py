@@ -21,6 +21,7 @@ class Batches(Quantity):
     predictions miss 1 in total, at most). With up to 32 classes or labels, `targets_share/<output>/<class>` and
     `predictions_share/<output>/<class>`: the share of the examples that have the class, and to which the model gives
     it; and `predictions_right/<output>`, the share of those that it gets right, where each has one class.
+    `batch_examples`: how many there are.
 
     No second forward pass: these are the predictions of the step itself, dropout included. A model whose own
     `train_step` does not call `compute_loss` shows none.
@@ -34,6 +35,9 @@ class Batches(Quantity):
 
     def in_loss(self, x: Any, y: Any, y_pred: Any) -> Numbers:
         found: Numbers = {}
+        leaves = [values for _, values in _named(x) if ops.is_tensor(values) and len(values.shape)]
+        if leaves:
+            found["batch_examples"] = ops.cast(ops.shape(leaves[0])[0], "float32")
         for name, values in _named(x):
             if _is_float(values):
                 found |= _spread_of("inputs", name, values)
@@ -45,7 +49,7 @@ class Batches(Quantity):
         return found
 
     def in_step(self, seen: Any) -> Numbers:
-        mine = ("inputs_", "targets_", "predictions_")
+        mine = ("inputs_", "targets_", "predictions_", "batch_examples")
         return {t: v for t, v in seen.numbers.items() if (t if isinstance(t, str) else t[0]).startswith(mine)}
 
 
