@@ -13,18 +13,18 @@ from kopt._core.warn import warn_user
 from kopt.callbacks.card import FAILURES
 from kopt.callbacks.guard import stop_if_stuck
 from kopt.callbacks.places import check_directory
+from kopt.callbacks.read_statistics import place_of
 from kopt.callbacks.report import tell_metrics
 from kopt.callbacks.run_length import tell_run_length
 from kopt.callbacks.writer import EventWriter, text_value
-from kopt.diagnosis import Finding, Look, Statistics, diagnose, model_facts
+from kopt.diagnosis import Finding, Look, Statistics, diagnose
 from kopt.diagnosis.arrays import data_facts, named
+from kopt.diagnosis.model_facts import model_facts
 from kopt.diagnosis.text import markdown
 from kopt.monitoring import Activations, Batches, GlobalNorms, Losses, NoiseScale, Norms, Rates
 from kopt.monitoring.observer import Observer
 from kopt.monitoring.when import When, as_when
 
-FILE = "diagnosis.json"
-"""Where a run's statistics are kept in its `log_dir`."""
 _FIRST_STEPS, _LOOKS_IN_EPOCH = 8, 8
 _LOG = logging.getLogger("kopt")
 
@@ -55,8 +55,9 @@ class Diagnose(keras.callbacks.Callback):
         on_problem: `"warn"` tells; `"stop"` also ends training, and `"raise"` raises, at the first finding that is an
             error.
         validation_probe: A pair (x, y) of validation data: rows that are in `x_probe` too are told.
-        log_dir: Directory of the run, such as that of `kopt.callbacks.TensorBoard`: gets a text card, and
-            `diagnosis.json`, from which `kopt diagnose <log_dir>` finds the same. None writes nothing.
+        log_dir: Directory of the run, such as that of `kopt.callbacks.TensorBoard`: gets a text card and
+            (not at an address such as `s3://bucket/logs`) `diagnosis.json`, from which `kopt diagnose <log_dir>` finds
+            the same. None writes nothing.
         noise: Whether to measure the gradient's noise once in an epoch, for advice on the batch size: costs one more
             pass forward and backward there.
 
@@ -205,9 +206,10 @@ class Diagnose(keras.callbacks.Callback):
     def _keep(self) -> None:
         if self.log_dir is None:
             return
-        place = Path(self.log_dir)
-        place.mkdir(parents=True, exist_ok=True)
-        self.statistics.save(place / FILE)
+        file = place_of(self.log_dir)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self.statistics.save(file)
         writer = EventWriter(self.log_dir)
         step = self.statistics.looks[-1].step if self.statistics.looks else 0
         writer.add([text_value("diagnosis", markdown(self._findings))], step)

@@ -2,7 +2,6 @@
 
 from kopt.diagnosis.doctor import diagnose
 from kopt.diagnosis.finding import Finding
-from kopt.diagnosis.model_facts import model_facts
 from kopt.diagnosis.statistics import Look, Statistics
 
-__all__ = ["Finding", "Look", "Statistics", "diagnose", "model_facts"]
+__all__ = ["Finding", "Look", "Statistics", "diagnose"]

@@ -37,8 +37,8 @@ def random_labels(stats: Statistics) -> Iterator[Finding]:
         return
     if train[-1] < MEMORISED * constant and min(held) > UNEXPLAINED * constant and held[-1] > RISEN * constant:
         sentence = (
-            f"The training loss falls to {shown(train[-1])}, below the {shown(constant)} of always saying the "
-            f"same, and the validation loss never does (best {shown(min(held))}): labels are learnt by heart, nothing else."
+            f"The training loss falls to {shown(train[-1])}, below the {shown(constant)} of always saying "
+            f"the same, and the validation loss never does (best {shown(min(held))}): labels are learnt by heart."
         )
         advice = "See whether inputs and labels belong together (shuffled or sorted apart?), and look at some by eye."
         evidence = {"constant": constant, "loss": train[-1], "best_val_loss": min(held)}

@@ -34,7 +34,7 @@ def diagnose(statistics: Statistics) -> list[Finding]:
     """
     if not isinstance(statistics, Statistics):
         raise ValueError(
-            f"`statistics` must be a `kopt.diagnosis.Statistics`. Received: statistics={type(statistics).__name__}. For "
-            'the directory of a run there is `kopt.callbacks.read_statistics("logs/run")`.'
+            f"`statistics` must be a `kopt.diagnosis.Statistics`. Received: statistics={type(statistics).__name__}. "
+            'For the directory of a run there is `kopt.callbacks.read_statistics("logs/run")`.'
         )
     return ordered([finding for rule in RULES for finding in rule(statistics)])

@@ -92,7 +92,7 @@ class Statistics:
 
     def save(self, path: str | Path) -> None:
         """Writes a JSON file; NaN and infinities become strings."""
-        text = json.dumps(_encoded({"format": FORMAT, **asdict(self)}), allow_nan=False)
+        text = json.dumps(encoded({"format": FORMAT, **asdict(self)}), allow_nan=False)
         Path(path).write_text(text)
 
     @classmethod
@@ -112,11 +112,12 @@ class Statistics:
         return cls(looks=looks, **found)
 
 
-def _encoded(value: Any) -> Any:
+def encoded(value: Any) -> Any:
+    """Returns a value as strict JSON can hold it: NaN and infinities become strings."""
     if isinstance(value, Mapping):
-        return {str(key): _encoded(member) for key, member in value.items()}
+        return {str(key): encoded(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [_encoded(member) for member in value]
+        return [encoded(member) for member in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
