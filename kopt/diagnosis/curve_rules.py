@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from kopt.diagnosis.finding import Finding, shown
 from kopt.diagnosis.reading import (
-    LEAST_STEPS,
     best_loss,
     constant_loss,
     ended,
@@ -16,7 +15,6 @@ from kopt.diagnosis.reading import (
     seen,
     shares,
     stands_still,
-    steps,
 )  # fmt: skip
 from kopt.diagnosis.statistics import Statistics
 
@@ -26,6 +24,8 @@ GAP_LEARNT, GAP_HELD = 0.03, 0.3
 """Training loss below and best validation loss above these fractions of the constant's loss: over-fitting."""
 RISE = 1.2
 """Validation loss as a multiple of its best from which it rises."""
+LEAST_CONSTANT = 0.35
+"""A constant's loss below which one class has nearly all examples, and what is learnt of the others hardly shows."""
 _PATIENCE = 3
 
 
@@ -33,7 +33,15 @@ def random_labels(stats: Statistics) -> Iterator[Finding]:
     """Training gets better than a constant prediction, and validation never does."""
     constant, train, held = constant_loss(stats), finite(stats.metric("loss")), finite(stats.metric("val_loss"))
     has_lag = any(layer["kind"] == "BatchNormalization" for layer in stats.model.get("layers", []))
-    if constant is None or ended(stats) < 5 or not train or not held or has_lag or not _is_classes(stats):
+    if (
+        constant is None
+        or constant < LEAST_CONSTANT
+        or ended(stats) < 5
+        or not train
+        or not held
+        or has_lag
+        or not _is_classes(stats)
+    ):
         return
     if train[-1] < MEMORISED * constant and min(held) > UNEXPLAINED * constant and held[-1] > RISEN * constant:
         sentence = (
@@ -133,9 +141,7 @@ def plateau(stats: Statistics) -> Iterator[Finding]:
 def not_learning(stats: Statistics) -> Iterator[Finding]:
     """A loss that is no better than that of a constant prediction."""
     best, constant = best_loss(stats), constant_loss(stats)
-    if best is None or not (
-        stands_still(stats) or (stats.is_over and steps(stats) >= LEAST_STEPS and not learns(stats))
-    ):
+    if best is None or not stands_still(stats):
         return
     than = (
         f"always saying the same has {shown(constant)}" if constant is not None else "no better than at the first step"

@@ -96,7 +96,7 @@ def impossible_targets(stats: Statistics) -> Iterator[Finding]:
         low, high, units = facts["min"], facts["max"], output.get("units")
         if family_of(output["loss"]) == "binary" and (low < 0 or high > 1):
             rule = "between 0 and 1"
-        elif output["loss"] == "sparse_categorical_crossentropy" and (low < 0 or (units and high >= units)):
+        elif output["loss"] == "sparse_categorical_crossentropy" and (low < 0 or (units and 1 < units <= high)):
             rule = f"classes from 0 to {units - 1}" if units else "classes from 0"
         elif output["loss"] == "poisson" and low < 0:
             rule = "counts of 0 or more"

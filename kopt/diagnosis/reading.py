@@ -16,7 +16,7 @@ REGRESSION = (
 )  # fmt: skip
 LEARNT = 0.9
 """A loss below this fraction of that of a constant prediction counts as something learnt."""
-LEAST_STEPS = 50
+LEAST_STEPS = 40
 """Optimizer steps that a run must have taken before it is said to learn nothing."""
 _TINY = 1e-12
 
@@ -176,10 +176,14 @@ def is_worse(stats: Statistics) -> bool:
 
 
 def stands_still(stats: Statistics) -> bool:
-    """Returns whether nothing is learnt, and the loss of the last epoch is no better than that of the first."""
+    """Returns whether nothing is learnt, and the loss of the last epoch is no better than that of the first.
+
+    At the end of a run it is enough that nothing was learnt.
+    """
     losses = stats.metric("loss")
-    enough = ended(stats) >= 3 and steps(stats) >= LEAST_STEPS
-    return enough and not learns(stats) and not losses[-1] < 0.99 * losses[0]
+    if ended(stats) < 3 or steps(stats) < LEAST_STEPS or learns(stats):
+        return False
+    return stats.is_over or not losses[-1] < 0.99 * losses[0]
 
 
 def _array_shares(stats: Statistics) -> list[float]:

@@ -74,11 +74,12 @@ def _too_high(sentence: str, where: str, evidence: dict[str, float | None], step
 
 def rate_low(stats: Statistics) -> Iterator[Finding]:
     """Updates so small that nothing is learnt."""
-    if ended(stats) < 2 or steps(stats) < LEAST_STEPS or learns(stats):
+    if ended(stats) < 3 or steps(stats) < LEAST_STEPS or learns(stats):
         return
     looks = _at_full_rate(stats)
     ratio = middle(finite(r for look in looks if (r := update_ratio(stats, look)) is not None))
-    if ratio is None or not 0 < ratio < LOW:
+    # Where gradients vanish, a higher rate would not help.
+    if ratio is None or not 0 < ratio < LOW or min(_gradients_of_layers(stats).values(), default=1.0) < VANISHING:
         return
     sentence = (
         f"Updates are {shown(ratio)} of the weights at each step (usual is 1e-3 to 1e-2), and nothing is learnt yet."
@@ -100,14 +101,7 @@ def vanishing(stats: Statistics) -> Iterator[Finding]:
     """Gradients that are lost on the way to the first layers."""
     if not stands_still(stats):
         return
-    looks = [look for look in stats.looks if look.epoch <= stats.epochs[1]["epoch"]]
-    by_path: dict[str, list[float]] = {}
-    for look in looks:
-        for path, ratio in gradient_ratios(stats, look).items():
-            by_path.setdefault(path, []).append(ratio)
-    medians = {path: middle(ratios) or 0.0 for path, ratios in by_path.items()}
-    # Queries and keys get hardly any gradient while attention is even, as it is in the beginning.
-    medians = {path: m for path, m in medians.items() if not any(f"/{part}/" in path for part in ("query", "key"))}
+    medians = _gradients_of_layers(stats)
     small = [path for path, ratio in medians.items() if ratio < VANISHING]
     if small and len(small) < len(stats.model.get("kernels", medians)):
         least = min(medians, key=lambda path: medians[path])
@@ -119,6 +113,18 @@ def vanishing(stats: Statistics) -> Iterator[Finding]:
             "`keras.layers.Add()([x, block(x)])`."
         )
         yield Finding("VANISHING", "warning", sentence, advice, least, {"gradient_to_weight": medians[least]})
+
+
+def _gradients_of_layers(stats: Statistics) -> dict[str, float]:
+    """Returns gradient / weight of the hidden kernels, as medians over the first two epochs."""
+    by_path: dict[str, list[float]] = {}
+    for look in stats.looks:
+        if look.epoch <= stats.epochs[1]["epoch"]:
+            for path, ratio in gradient_ratios(stats, look).items():
+                by_path.setdefault(path, []).append(ratio)
+    # Queries and keys get hardly any gradient while attention is even, as it is in the beginning.
+    attended = {path for path in by_path if any(f"/{part}/" in path for part in ("query", "key"))}
+    return {path: middle(ratios) or 0.0 for path, ratios in by_path.items() if path not in attended}
 
 
 def no_gradient(stats: Statistics) -> Iterator[Finding]:
