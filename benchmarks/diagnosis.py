@@ -12,6 +12,7 @@ from diagnosis_data import Kind
 from diagnosis_faulty import FAULTY
 from diagnosis_healthy import HEALTHY
 from diagnosis_known import KNOWN
+from diagnosis_table import judged, tables
 
 import kopt
 
@@ -45,7 +46,7 @@ def trained(kind: Kind, part: str, seed: int, place: Path) -> Row:
 
 
 def main() -> None:
-    """Trains what the folder lacks, and prints the tables."""
+    """Trains what the folder lacks, judges all by the rules as they are now, and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--kind", nargs="+", help="some kinds only")
@@ -64,6 +65,13 @@ def main() -> None:
                     rows.append(trained(kind, part, seed, arguments.results))
                     with log.open("a") as file:
                         file.write(json.dumps(rows[-1]) + "\n")
+    kinds = {name: kind for part in arguments.part for name, kind in PARTS[part].items()}
+    chosen = [row for row in rows if row["kind"] in kinds and row["seed"] < arguments.seeds]
+    chosen = [row for row in chosen if not arguments.kind or row["kind"] in arguments.kind]
+    for arrays in (True, False):
+        shown = [judged(row, kinds[row["kind"]], arguments.results, arrays=arrays) for row in chosen]
+        print(f"\n{'With' if arrays else 'Without'} the arrays:\n\n{tables(shown)}")
+    print(f"\nCPU seconds: {sum(row['cpu'] for row in chosen):.0f}")
 
 
 if __name__ == "__main__":

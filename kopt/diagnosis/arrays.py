@@ -152,5 +152,5 @@ def _duplicates(inputs: dict[str, np.ndarray], held: dict[str, np.ndarray]) -> d
 
 
 def _hashes(arrays: list[np.ndarray]) -> list[int]:
-    flat = [np.ascontiguousarray(array).reshape(len(array), -1) for array in arrays]
-    return [hash(tuple(array[row].tobytes() for array in flat)) for row in range(len(flat[0]))]
+    solid = [np.ascontiguousarray(array) for array in arrays]
+    return [hash(tuple(array[row].tobytes() for array in solid)) for row in range(len(solid[0]))]

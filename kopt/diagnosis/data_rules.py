@@ -26,7 +26,8 @@ def broken_values(stats: Statistics) -> Iterator[Finding]:
             rows = facts.get("nonfinite_rows", 0)
             if rows:
                 first = facts["first_nonfinite_row"]
-                sentence = f"{rows} rows of the {kind}{_of(name)} hold NaN or infinity; the first is row {first}."
+                some = "1 row" if rows == 1 else f"{rows} rows"
+                sentence = f"NaN or infinity in {some} of the {kind}{_of(name)}; the first is row {first}."
                 advice = "Mend or drop them: `keep = np.isfinite(a.reshape(len(a), -1)).all(axis=1)`."
                 yield Finding(code, "error", sentence, advice, name, {"rows": rows, "first_row": first})
         if stats.data.get(kind):
@@ -56,7 +57,7 @@ def input_scale(stats: Statistics) -> Iterator[Finding]:
         mean, deviation = facts["mean"], facts["std"]
         if max(abs(mean), deviation) > LARGE_INPUT:
             sentence = (
-                f"The inputs{_of(name)} are not scaled: a feature has mean {shown(mean)} and another, or the same, "
+                f"The inputs{_of(name)} are not scaled: the largest mean of a feature is {shown(mean)}, the largest "
                 f"standard deviation {shown(deviation)}."
             )
         elif 0 < facts["rms"] < SMALL_INPUT:

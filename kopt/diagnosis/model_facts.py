@@ -140,18 +140,11 @@ def _outputs(model: Any, ends: list[Any], layers: dict[str, Any]) -> list[dict[s
                 "softmax_twice": before,
                 "units": None if shape is None or len(shape) < 2 else shape[-1],
                 "trainable": None if layer is None or not layer.weights else bool(layer.trainable_weights),
-                "seen_as": "all" if max(len(ends), len(losses)) == 1 else _key(model, place),
+                "seen_as": "all" if max(len(ends), len(losses)) == 1 else str(place),
                 **_loss_facts(loss),
             }
         )
     return found
-
-
-def _key(model: Any, place: int) -> str:
-    structure = getattr(model, "_outputs_struct", None)
-    if isinstance(structure, dict):
-        return list(structure)[place]
-    return str(place)
 
 
 def _is_softmax_before(model: Any, layer: Any) -> bool:
@@ -170,8 +163,9 @@ def _losses(model: Any, names: Any) -> list[Any]:
     if loss is None:
         return []
     if isinstance(loss, dict):
-        order = [name for name in names or loss if name in loss]
-        return [loss[name] for name in order]
+        # Keras goes through dicts in the order of their keys.
+        is_by_layer = names is not None and set(loss) <= set(names)
+        return [loss.get(name) for name in (names if is_by_layer else sorted(loss))]
     return list(loss) if isinstance(loss, list | tuple) else [loss]
 
 

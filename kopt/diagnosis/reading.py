@@ -30,8 +30,14 @@ def family_of(loss: str | None) -> str:
 
 
 def outputs(stats: Statistics) -> list[dict[str, Any]]:
-    """Returns the facts of the outputs."""
-    return list(stats.model.get("outputs", []))
+    """Returns the facts of the outputs; several go by the names under which steps or targets have them."""
+    known = list(stats.model.get("outputs", []))
+    if len(known) < 2:
+        return known
+    names = list(stats.looks[0].family("predictions_mean")) if stats.looks else sorted(stats.data.get("targets", {}))
+    if len(names) != len(known):
+        return known
+    return [{**output, "seen_as": name} for output, name in zip(known, names, strict=True)]
 
 
 def finite(values: Iterable[float]) -> list[float]:

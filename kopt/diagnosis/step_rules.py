@@ -41,7 +41,7 @@ def rate_high(stats: Statistics) -> Iterator[Finding]:
     step, largest = max(ratios, key=lambda pair: pair[1], default=(0, 0.0))
     if largest > HIGH_EARLY:
         sentence = (
-            f"At step {step} the update was {shown(largest)} of the weights (usual is 1e-3 to 1e-2), and the loss "
+            f"At step {step} the update was {shown(largest)} of the weights (usual: 1e-3 to 1e-2), and the loss "
             f"has not become better since: it began at {_loss(first_loss(stats))}, and its best epoch has "
             f"{_loss(best_loss(stats))}."
         )
@@ -54,7 +54,7 @@ def rate_high(stats: Statistics) -> Iterator[Finding]:
     usual = middle(steady) or 0.0
     if len(steady) >= 2 and usual > HIGH_STEADY:
         sentence = (
-            f"Updates are {shown(usual)} of the weights at each step (usual is 1e-3 to 1e-2), and nothing is learnt."
+            f"Updates are {shown(usual)} of the weights at each step (usual: 1e-3 to 1e-2), and nothing is learnt."
         )
         yield _too_high(sentence, "", {"update_to_weight": usual}, None)
         return
@@ -81,9 +81,7 @@ def rate_low(stats: Statistics) -> Iterator[Finding]:
     # Where gradients vanish, a higher rate would not help.
     if ratio is None or not 0 < ratio < LOW or min(_gradients_of_layers(stats).values(), default=1.0) < VANISHING:
         return
-    sentence = (
-        f"Updates are {shown(ratio)} of the weights at each step (usual is 1e-3 to 1e-2), and nothing is learnt yet."
-    )
+    sentence = f"Updates are {shown(ratio)} of the weights at each step (usual: 1e-3 to 1e-2), and nothing is learnt."
     advice = (
         "The learning rate is too low: multiply it by 10 or 100; `kopt.callbacks.LearningRateFinder` looks for one."
     )

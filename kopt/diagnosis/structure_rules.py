@@ -40,7 +40,7 @@ def _of_probabilities(stats: Statistics, output: dict[str, Any]) -> Finding | No
     loss = output["loss"]
     seem = _seem_probabilities(stats, name, family) if activation is None else None
     if output.get("softmax_twice") or (output["from_logits"] and (activation in _PROBABILITIES or seem)):
-        twice = f"`{activation}`" if activation else "probabilities"
+        twice = f"ends in a `{activation}`" if activation else "gives probabilities"
         sentence = (
             f"The loss `{loss}` applies a softmax or sigmoid by itself (`from_logits=True`), and the output is "
             f"{twice} already."
