@@ -13,7 +13,7 @@ from keras import layers, ops
 from sklearn import datasets
 
 import kopt
-from kopt import callbacks
+from kopt import callbacks, monitoring
 from kopt.cli import diagnose as command
 
 X, Y = datasets.load_digits(return_X_y=True)
@@ -77,7 +77,7 @@ SICK = {
         mlp(units=[16] * 8, activation="sigmoid"), doctor, rate=keras.optimizers.SGD(0.1), epochs=5
     ),
 }
-EVERYWHERE = {"NONFINITE_INPUT", "LOGITS_AS_PROBABILITIES", "NAN", "LEARNING_RATE_HIGH", "NO_GRADIENT"}
+EVERYWHERE = {"LOGITS_AS_PROBABILITIES", "NO_GRADIENT"}
 
 
 @pytest.mark.parametrize("code", SICK)
@@ -90,8 +90,9 @@ def test_a_sick_run_is_named_without_arrays(code):
 
 
 def test_a_healthy_run_and_all_that_is_kept_of_it(tmp_path):
-    doctor = callbacks.Diagnose(X, Y, validation_probe=(X[:0], Y[:0]), log_dir=tmp_path, noise=True)
-    board = callbacks.TensorBoard(tmp_path, gradients=2)
+    noise = monitored.BACKEND == "torch"  # What it costs to compile elsewhere, its own tests pay.
+    doctor = callbacks.Diagnose(X, Y, validation_probe=(X[:0], Y[:0]), log_dir=tmp_path, noise=noise)
+    board = callbacks.TensorBoard(tmp_path, gradients=2, monitor=[monitoring.GlobalNorms()])
     model = mlp()
     model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     with warnings.catch_warnings():
@@ -105,9 +106,9 @@ def test_a_healthy_run_and_all_that_is_kept_of_it(tmp_path):
     assert numbers["batch_examples"] == 32
     assert 0 <= numbers["predictions_right/all"] <= 1
     assert sum(numbers[f"targets_share/all/{k}"] for k in range(10)) == pytest.approx(1)
-    assert {"noise/critical_batch_size", "activations_dead_fraction/hidden0"} <= {
-        t for n in stats.looks for t in n.numbers
-    }
+    tags = {tag for look in stats.looks for tag in look.numbers}
+    assert ("noise/gradient_squared" in tags) == noise
+    assert "activations_dead_fraction/hidden0" in tags
     assert event_files.texts(tmp_path)["diagnosis"] == [(50, "Nothing wrong was found.")]
     read = callbacks.read_statistics(tmp_path)
     np.testing.assert_equal((read.looks, read.epochs, read.model), (stats.looks, stats.epochs, stats.model))
@@ -123,9 +124,8 @@ def test_event_files_alone_tell_what_they_can(tmp_path, capsys):
     board = callbacks.TensorBoard(tmp_path, gradients=1)
     model.fit(X, Y, 32, 4, verbose=0, validation_data=(X[:32], Y[:32]), callbacks=[board])
     stats = callbacks.read_statistics(tmp_path)
-    assert [(epoch["epoch"], set(epoch)) for epoch in stats.epochs][-1] == (
-        3, {"epoch", "loss", "learning_rate", "val_loss", "val_evaluation_loss_vs_iterations"} & set(stats.epochs[-1])
-    ) or {"loss", "val_loss"} <= set(stats.epochs[-1])  # fmt: skip
+    assert [epoch["epoch"] for epoch in stats.epochs] == [0, 1, 2, 3]
+    assert {"loss", "val_loss"} <= stats.epochs[-1].keys()
     assert [look.epoch for look in stats.looks] == [epoch for epoch in range(4) for _ in range(10)]
     assert [finding.code for finding in kopt.diagnose(stats)] == ["LEARNING_RATE_HIGH"]
     assert run_command(tmp_path) == 1
@@ -199,7 +199,7 @@ def test_several_outputs_are_looked_at_one_by_one():
 
 
 ROWS = [row for row in trainings.HERE if trainings.BACKEND not in row.refused]
-FAST = {"keras", "accumulation", "noisy", "custom-step"}
+FAST = {"keras", "noisy", "custom-step"}
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_the_training_is_the_same_bit_for_bit(row, tmp_path, monkeypatch):
     without = monitored.run(row)
 
     def doctor(*args, **options):
-        return callbacks.Diagnose(*row.data(), every=1, noise=True, log_dir=tmp_path)
+        return callbacks.Diagnose(*row.data(), every=1, log_dir=tmp_path)
 
     monkeypatch.setattr(monitored.callbacks, "TensorBoard", doctor)
     with warnings.catch_warnings():
