@@ -11,6 +11,7 @@ from catalog import CASES
 
 import kopt
 import kopt.callbacks
+import kopt.diagnosis
 import kopt.layers
 import kopt.losses
 import kopt.monitoring
@@ -29,6 +30,7 @@ ROOMS = [
     kopt.regularizers,
     kopt.callbacks,
     kopt.monitoring,
+    kopt.diagnosis,
     kopt.training,
     kopt.tuning,
 ]

@@ -1,5 +1,6 @@
 """The recipes run: with small settings, in processes of their own, and their event files hold what they promise."""
 
+import json
 import os
 import re
 import signal
@@ -201,6 +202,20 @@ def test_sam_and_averaging_are_compared(tmp_path):
         assert steps(train, "epoch_loss") == [0, 1]
     result = run("06_sam_and_averaging.py", "--only", "swb", "--log-dir", str(tmp_path))
     assert "--only must be one of: SGD, exponential average" in result.stderr
+
+
+def test_the_doctor_names_what_is_wrong_with_five_runs(tmp_path):
+    few = ["--epochs", "4", "--digits", "500", "--only", "healthy", "raw pixels", "rate too high", "--log-dir"]
+    result = run("08_doctor.py", *few, str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    (run_dir,) = tmp_path.iterdir()
+    assert sorted(path.name for path in run_dir.iterdir()) == ["healthy", "rate-too-high", "raw-pixels"]
+    assert re.search(r"│ healthy +│ 0\.[6-9]\d\d +│ nothing wrong +│", result.stdout), result.stdout
+    assert re.search(r"│ raw pixels +│ 0\.\d{3} +│ NONFINITE_INPUT, INPUT_SCALE +│", result.stdout), result.stdout
+    assert re.search(r"│ rate too high +│ 0\.\d{3} +│ LEARNING_RATE_HIGH +│", result.stdout), result.stdout
+    assert "the first is row 3." in result.stdout
+    assert steps(events(run_dir / "healthy" / "train"), "gradients/global_norm") == [1, 10, 20, 30, 40]
+    assert json.loads((run_dir / "healthy" / "diagnosis.json").read_text())["is_over"]
 
 
 SEARCH = ("--epochs", "2", "--digits", "192")

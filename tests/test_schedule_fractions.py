@@ -108,6 +108,7 @@ def test_a_callback_tells_the_run(family, accumulation, callback):
 
 CALLBACKS = {
     "AveragedWeights": lambda directory: kopt.callbacks.AveragedWeights(),
+    "Diagnose": lambda directory: kopt.callbacks.Diagnose(),
     "Monitor": lambda directory: kopt.callbacks.Monitor([kopt.callbacks.CSV(f"{directory}/run.csv")], gradients=0),
     "Report": lambda directory: kopt.callbacks.Report(),
     "TensorBoard": lambda directory: kopt.callbacks.TensorBoard(directory, gradients=0),

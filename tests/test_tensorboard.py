@@ -160,13 +160,21 @@ def test_a_dead_callback_takes_no_other_callbacks_writer_with_it(tmp_path):
     assert len(steps(tmp_path / "living", "batch_loss")) == monitored.BATCHES
 
 
-def test_a_second_monitor_in_one_fit_says_that_it_logs_no_gradients(tmp_path):
-    first, second = (callbacks.TensorBoard(tmp_path / name, gradients=3) for name in ("first", "second"))
-    with pytest.warns(UserWarning, match="another kopt callback"):
-        fit(compiled(), first, second, epochs=2)
+def test_two_monitors_in_one_fit_look_at_the_same_steps_and_each_logs_its_own(tmp_path):
+    alone = callbacks.TensorBoard(tmp_path / "alone", gradients=2, include="second")
+    first = callbacks.TensorBoard(tmp_path / "first", gradients=3, monitor="business")
+    second = callbacks.TensorBoard(tmp_path / "second", gradients=2, include="second")
+    keras.utils.set_random_seed(3)
+    fit(compiled(), alone, epochs=2)
+    keras.utils.set_random_seed(3)
+    fit(compiled(), first, second, epochs=2)
     assert steps(tmp_path / "first") == [1, 3, 6]
-    assert steps(tmp_path / "second") == []
+    assert steps(tmp_path / "second") == [1, 2, 4, 6, 8]
     assert steps(tmp_path / "second", "epoch_loss") == [0, 1]
+    wanted, found = (event_files.scalars(tmp_path / name / "train") for name in ("alone", "second"))
+    np.testing.assert_equal(found, wanted)  # NaN counts as equal.
+    both = event_files.scalars(tmp_path / "first" / "train")
+    assert {"activations_mean/first", "gradients_norm/first/kernel", "gradients_norm/second/kernel"} <= both.keys()
 
 
 @pytest.mark.skipif(monitored.BACKEND != "tensorflow", reason="Only TensorFlow goes on with a stale trace.")

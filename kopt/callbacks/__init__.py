@@ -2,7 +2,9 @@
 
 from kopt.callbacks.averaged_weights import AveragedWeights
 from kopt.callbacks.by_hand import monitor_step
+from kopt.callbacks.diagnose import Diagnose
 from kopt.callbacks.monitor import Monitor
+from kopt.callbacks.read_statistics import read_statistics
 from kopt.callbacks.report import Report
 from kopt.callbacks.sinks import CSV, JSONLines, MLflow, Sink, WandB
 from kopt.callbacks.tensorboard import TensorBoard
@@ -10,6 +12,7 @@ from kopt.callbacks.tensorboard import TensorBoard
 __all__ = [
     "CSV",
     "AveragedWeights",
+    "Diagnose",
     "JSONLines",
     "MLflow",
     "Monitor",
@@ -18,4 +21,5 @@ __all__ = [
     "TensorBoard",
     "WandB",
     "monitor_step",
+    "read_statistics",
 ]

@@ -1,6 +1,7 @@
 """What to see of a training run, and when: quantities, rules and presets for the callbacks that show them."""
 
 from kopt.monitoring.activations import Activations
+from kopt.monitoring.batches import Batches
 from kopt.monitoring.curvature import HessianEigenvalue, HessianTrace
 from kopt.monitoring.direction import Alpha, Cosines, Distance
 from kopt.monitoring.gradients import GlobalNorms, GradientHistograms, GradientStatistics, Norms
@@ -15,6 +16,7 @@ from kopt.monitoring.when import When, at, every, first, logarithmic
 __all__ = [
     "Activations",
     "Alpha",
+    "Batches",
     "Cosines",
     "Distance",
     "FirstNonFinite",

@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -27,16 +27,31 @@ Seen = tuple[Due, dict[str, float], dict[str, np.ndarray], Kept]
 _AT_MOST, _SECONDS = 16, 0.25
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one observer wants to see of a step; several may look at the same step.
+
+    Attributes:
+        owner: The observer.
+        due: Its quantities.
+        is_chosen: Says of a path whether its user wants to see that variable, or layer, by itself.
+    """
+
+    owner: Any
+    due: Due
+    is_chosen: Callable[[str], bool]
+
+
 @dataclass
 class _Variant:
     """One instrumented train function, and what was learnt when it was traced."""
 
-    due: Due
+    shares: tuple[Share, ...]
     keeps: frozenset[str]
     function: Callable[..., Any] | None = None
     layout: Layout = field(default_factory=Layout)
     paths: list[str] = field(default_factory=list)
-    chosen: list[int] = field(default_factory=list)
+    tags: dict[Share, set[str]] = field(default_factory=dict)
     trained: list[str] = field(default_factory=list)
     structure: Any = None
     places: list[int] = field(default_factory=list)
@@ -62,11 +77,10 @@ class Instrument:
 
     Args:
         model: A compiled Keras model whose `train_function` exists.
-        is_chosen: Says of a variable's path whether the user wants to see that variable by itself.
         accumulation: Batches to an optimizer step.
     """
 
-    def __init__(self, model: Any, is_chosen: Callable[[str], bool], accumulation: int) -> None:
+    def __init__(self, model: Any, accumulation: int) -> None:
         self.model = model
         self.accumulation = accumulation
         self.plain = model.train_function
@@ -74,13 +88,13 @@ class Instrument:
         held = [id(optimizer) for optimizer in self.optimizers.values()]
         self._attributes = [(name, owned) for name, owned in vars(model).items() if id(owned) in held]
         self.is_blind = False
-        self._is_chosen = is_chosen
         self._step_function: Callable[[Any], Any] = model.train_step
-        self._variants: dict[Due, _Variant] = {}
+        self._variants: dict[tuple[Share, ...], _Variant] = {}
         self._armed: _Variant | None = None
         self._replicas = adapter_module.replicas_of(model)
         self._waited = 0.0
         self._looks: list[_Look] = []
+        self._seen: dict[int, list[Seen]] = {}
         self._losses = LossFunctions(model)
         # Under `tf.distribute` replicas take turns inside one step, each in its own thread.
         self._replica = threading.local()
@@ -90,19 +104,28 @@ class Instrument:
         owned = vars(model)
         return model.train_function is self.plain and all(owned.get(name) is o for name, o in self._attributes)
 
-    def arm(self, due: Due, waited: float = 0.0) -> None:
-        """Makes the next call of `model.train_function` one that looks at these quantities.
+    def arm(self, share: Share, waited: float = 0.0) -> None:
+        """Makes the next call of `model.train_function` one that looks at some quantities.
 
         Args:
-            due: The quantities.
+            share: The quantities, and whose they are.
             waited: Seconds that the step has waited for its data already.
         """
-        if due not in self._variants:
-            keeps = frozenset(name for quantity in due for name in quantity.keeps(self.accumulation))
-            variant = _Variant(due, keeps)
+        self._arm((share,))
+        self._waited = waited
+
+    def join(self, share: Share) -> None:
+        """Makes the call for which this is armed look at another observer's quantities as well."""
+        assert self._armed is not None
+        self._arm((*self._armed.shares, share))
+
+    def _arm(self, shares: tuple[Share, ...]) -> None:
+        if shares not in self._variants:
+            keeps = frozenset(name for s in shares for quantity in s.due for name in quantity.keeps(self.accumulation))
+            variant = _Variant(shares, keeps)
             variant.function = self._built(variant)
-            self._variants[due] = variant
-        self._armed, self._waited = self._variants[due], waited
+            self._variants[shares] = variant
+        self._armed = self._variants[shares]
         watch.set_train_function(self.model, self._once)
 
     def disarm(self) -> None:
@@ -110,37 +133,42 @@ class Instrument:
         if self.model.train_function == self._once:
             watch.set_train_function(self.model, self.plain)
 
-    def take(self, *, now: bool) -> list[Seen]:
-        """Returns what instrumented calls saw, each once, oldest first; may wait for the last of them.
+    def take(self, owner: Any, *, now: bool) -> list[Seen]:
+        """Returns what instrumented calls saw for an observer, each once, oldest first; may wait for the last of them.
 
         To wait at each step for its numbers would keep the device from running ahead of Python. So they are left where
         they are until there are some, or they are old, or what was kept of a step holds memory.
 
         Args:
+            owner: The observer.
             now: Whether to wait in any case.
         """
+        self._settle(now=now)
+        return self._seen.pop(id(owner), [])
+
+    def _settle(self, *, now: bool) -> None:
         looks = self._looks
         is_time = looks and (
             now or len(looks) >= _AT_MOST or looks[-1].variant.keeps or time.perf_counter() - looks[0].since > _SECONDS
         )
         if not is_time:
-            return []
+            return
         self._looks = []
-        found = [self._unpacked(look, is_last=look is looks[-1]) for look in looks]
-        return [seen for seen in found if seen is not None]
+        for look in looks:
+            self._unpack(look, is_last=look is looks[-1])
 
-    def _unpacked(self, look: "_Look", *, is_last: bool) -> Seen | None:
+    def _unpack(self, look: "_Look", *, is_last: bool) -> None:
         variant = look.variant
         if not variant.layout.tags:
             self.is_blind = True
-            return None
+            return
         numbers, counts = variant.layout.unpack(ops.convert_to_numpy(look.vector))
         in_call = look.seconds_in_call(look.tensors.pop("arrived", None))
         tensors = {name: list(values) for name, values in look.tensors.items()}
         kept = Kept(
             step=int(numbers.pop("step")),
             paths=variant.paths,
-            chosen=variant.chosen,
+            chosen=[],
             tensors=tensors,
             loss=self._batch_loss(variant, tensors) if "loss" in variant.keeps else None,
             trained=variant.trained,
@@ -149,7 +177,13 @@ class Instrument:
             waited=None if in_call is None else look.waited + in_call,
             taken=time.perf_counter() if is_last else None,
         )
-        return variant.due, numbers, counts, kept
+        for share in variant.shares:
+            tags = variant.tags[share]
+            own = {tag: value for tag, value in numbers.items() if tag in tags}
+            chosen = [i for i, path in enumerate(variant.paths) if share.is_chosen(path)]
+            histograms = {tag: found for tag, found in counts.items() if tag in tags}
+            seen = (share.due, own, histograms, replace(kept, chosen=chosen))
+            self._seen.setdefault(id(share.owner), []).append(seen)
 
     def _once(self, *args: Any) -> Any:
         watch.set_train_function(self.model, self.plain)
@@ -186,7 +220,7 @@ class Instrument:
         for name, optimizer in self.optimizers.items():
             see = lambda step, name=name: self._replica.steps.append((name, step))  # noqa: E731
             stack.enter_context(watch.overriding(optimizer, *adapter_module.watched(optimizer, see)))
-        watch_forward(stack, self.model, variant.due, self._is_chosen, lambda: self._replica.notes)
+        watch_forward(stack, self.model, [(s.due, s.is_chosen) for s in variant.shares], lambda: self._replica.notes)
 
     def _built(self, variant: _Variant) -> Callable[..., Any]:
         model = self.model
@@ -228,7 +262,6 @@ class Instrument:
             return {}, {}
         every = [variable for step in steps.values() for variable in step.variables]
         variant.paths = watch.unique_paths(self.model, every)
-        variant.chosen = [i for i, path in enumerate(variant.paths) if self._is_chosen(path)]
         trained = list(self.model.trainable_variables)
         variant.trained = watch.unique_paths(self.model, trained)
         places = {id(variable): i for i, variable in enumerate(trained)}
@@ -239,14 +272,20 @@ class Instrument:
         for name, step in steps.items():
             end = done + len(step.variables)
             paths = variant.paths[done:end]
-            chosen = [i for i, path in enumerate(paths) if self._is_chosen(path)]
             optimizer = self.optimizers[name]
             clipped = lambda step=step, optimizer=optimizer: watch.clipped(optimizer, step)  # noqa: E731
             suffix = f"/{name}" if len(steps) > 1 else ""
-            seen = SeenStep(step, paths, chosen, clipped, notes.numbers if not done else {}, suffix)
-            for quantity in variant.due:
-                numbers |= quantity.in_step(seen)
-                counts |= quantity.counts_in_step(seen)
+            for place, share in enumerate(variant.shares):
+                chosen = [i for i, path in enumerate(paths) if share.is_chosen(path)]
+                seen = SeenStep(step, paths, chosen, clipped, notes.seen_by(place) if not done else {}, suffix)
+                tags = variant.tags.setdefault(share, set())
+                for quantity in share.due:
+                    found, more = quantity.in_step(seen), quantity.counts_in_step(seen)
+                    tags.update(tag for tag in found if isinstance(tag, str))
+                    tags.update(tag for several in found if not isinstance(several, str) for tag in several)
+                    tags.update(more)
+                    numbers |= found
+                    counts |= more
             done = end
         return numbers, counts
 
@@ -260,9 +299,10 @@ class Instrument:
         )
 
 
-def is_armed(model: Any) -> bool:
-    """Returns whether the next call of the model's train function is an instrumented one."""
-    return isinstance(getattr(model.train_function, "__self__", None), Instrument)
+def armed(model: Any) -> Instrument | None:
+    """Returns the instrument that the next call of the model's train function is one of; None if it is none."""
+    owner = getattr(model.train_function, "__self__", None)
+    return owner if isinstance(owner, Instrument) else None
 
 
 def unsupported(model: Any) -> str | None:

@@ -1,9 +1,10 @@
 """What is noted on the way through a step: losses and outputs of layers, also from inside JAX' gradient."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from kopt._backend import adapter_module, watch
@@ -20,6 +21,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.numbers: Numbers = {}
+        self._layers: dict[str | tuple[str, ...], set[int]] = {}
         self._outer = adapter_module.trace()
         self._inner: Any = None
         self._carried: Numbers = {}
@@ -31,6 +33,15 @@ class Notes:
             self.numbers[tag] = value
         elif self._inner is not None and here == self._inner:
             self._carried[tag] = value
+
+    def note_of_layer(self, tag: str | tuple[str, ...], value: Any, place: int) -> None:
+        """Notes a number of a layer that one of the observers wants to see, by its place among them."""
+        self._layers.setdefault(tag, set()).add(place)
+        self.note(tag, value)
+
+    def seen_by(self, place: int) -> Numbers:
+        """Returns the numbers without those of layers that an observer does not want to see."""
+        return {tag: value for tag, value in self.numbers.items() if place in self._layers.get(tag, {place})}
 
     def enter(self) -> None:
         """Says that the function which is differentiated begins."""
@@ -45,8 +56,7 @@ class Notes:
 def watch_forward(
     stack: contextlib.ExitStack,
     model: Any,
-    quantities: tuple[Quantity, ...],
-    is_chosen: Callable[[str], bool],
+    wanted: Sequence[tuple[tuple[Quantity, ...], Callable[[str], bool]]],
     current: Callable[[], Notes],
 ) -> None:
     """Puts watchers in front of the model's methods until the stack is closed.
@@ -54,8 +64,8 @@ def watch_forward(
     Args:
         stack: Keeps what undoes it.
         model: A built model.
-        quantities: Those that are due.
-        is_chosen: Says of a path whether the user wants to see that layer: of its own, or of one of its variables.
+        wanted: For each observer the quantities that are due, and a function that says of a path whether its user
+            wants to see that layer: its own path, or that of one of its variables.
         current: Returns the notes of the step under way.
     """
 
@@ -80,11 +90,14 @@ def watch_forward(
             watch_trackers(watch.output_loss_trackers(model))
 
         override(loss, "build", build_and_watch)
-    looking = [quantity for quantity in quantities if quantity.looks_forward]
-    if looking:
-        for path, layer in watch.layers_by_path(model).items():
+    judging = [quantity for quantities, _ in wanted for quantity in quantities if quantity.looks_at_the_loss]
+    if judging:
+        override(model, "compute_loss", _noted_loss(model, judging, current))
+    for place, (quantities, is_chosen) in enumerate(wanted):
+        looking = [quantity for quantity in quantities if quantity.looks_forward]
+        for path, layer in watch.layers_by_path(model).items() if looking else ():
             if any(map(is_chosen, [path, *watch.unique_paths(model, list(layer.variables))])):
-                override(layer, "call", _noted_call(layer, path, looking, current))
+                override(layer, "call", _noted_call(layer, path, looking, current, place))
 
 
 def _noted_update(tracker: Any, tag: str, current: Callable[[], Notes]) -> Callable[..., Any]:
@@ -98,14 +111,31 @@ def _noted_update(tracker: Any, tag: str, current: Callable[[], Notes]) -> Calla
     return update_state
 
 
-def _noted_call(layer: Any, path: str, quantities: list[Quantity], current: Callable[[], Notes]) -> Callable[..., Any]:
+def _noted_loss(model: Any, quantities: list[Quantity], current: Callable[[], Notes]) -> Callable[..., Any]:
+    original = model.compute_loss
+
+    def compute_loss(
+        x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        shown = keras.tree.map_structure(ops.stop_gradient, y_pred)
+        for quantity in quantities:
+            for tag, value in quantity.in_loss(x, y, shown).items():
+                current().note(tag, value)
+        return original(x, y, y_pred, sample_weight, *args, **kwargs)
+
+    return compute_loss
+
+
+def _noted_call(
+    layer: Any, path: str, quantities: list[Quantity], current: Callable[[], Notes], place: int
+) -> Callable[..., Any]:
     original = layer.call
 
     def call(*args: Any, **kwargs: Any) -> Any:
         outputs = original(*args, **kwargs)
         for quantity in quantities:
             for tag, value in quantity.in_forward(layer, path, outputs).items():
-                current().note(tag, ops.stop_gradient(value))
+                current().note_of_layer(tag, ops.stop_gradient(value), place)
         return outputs
 
     return call

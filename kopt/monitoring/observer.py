@@ -11,7 +11,7 @@ import numpy as np
 
 from kopt._backend import adapter_module, watch
 from kopt._core import checks
-from kopt.monitoring.instrument import Instrument, is_armed, unsupported
+from kopt.monitoring.instrument import Instrument, Seen, Share, armed, unsupported
 from kopt.monitoring.presets import chosen_quantities
 from kopt.monitoring.quantity import HIDDEN, Quantity
 from kopt.monitoring.when import as_when
@@ -43,6 +43,7 @@ class Observer:
         self._include, self._exclude = include, exclude
         self._model: Any = None
         self._instrument: Instrument | None = None
+        self._host: Instrument | None = None
         self._batches_in_fit: int | None = None
         self._accumulation = 1
         self._preparing: set[Quantity] = set()
@@ -79,6 +80,11 @@ class Observer:
     def is_looking(self) -> bool:
         """Whether there is anything to look at."""
         return bool(self._rules)
+
+    @property
+    def span_of_epoch(self) -> tuple[int, int]:
+        """Optimizer steps before the epoch, and in it; 0 where that is not known."""
+        return self._batches_before_epoch // self._accumulation, (self._batches_in_fit or 0) // self._accumulation
 
     def set_model(self, model: Any) -> None:
         """To be called before `fit` makes the train function of a newly compiled model."""
@@ -126,8 +132,11 @@ class Observer:
         due = self._due(batch) if self._rules else ()
         if not due:
             return
-        if is_armed(self._model):
-            self._give_up("another kopt callback of this fit looks at them.")
+        share = Share(self, due, self._is_chosen)
+        host = armed(self._model)
+        if host is not None:  # Another callback of this fit looks at the same step.
+            host.join(share)
+            self._host = host
             return
         if self._instrument is None or not self._instrument.fits(self._model):
             if self._function_is_old and adapter_module.has_stale_trace(self._model):
@@ -135,9 +144,9 @@ class Observer:
                 return
             if self._model.train_function is None:  # `train_on_batch` makes it when it is called.
                 self._model.make_train_function()
-            self._instrument = Instrument(self._model, self._is_chosen, self._accumulation)
+            self._instrument = Instrument(self._model, self._accumulation)
         waited = 0.0 if self._ended_at is None else time.perf_counter() - self._ended_at
-        self._instrument.arm(due, waited)
+        self._instrument.arm(share, waited)
 
     def collect(self, *, now: bool = False) -> None:
         """Delivers what instrumented steps saw; may leave the newest on the device for a quarter of a second.
@@ -145,9 +154,9 @@ class Observer:
         Args:
             now: Whether to wait for all of it.
         """
-        if self._instrument is None:
-            return
-        for due, numbers, counts, kept in self._instrument.take(now=now):
+        instruments = [instrument for instrument in (self._instrument, self._host) if instrument is not None]
+        seen: list[Seen] = [look for instrument in instruments for look in instrument.take(self, now=now)]
+        for due, numbers, counts, kept in sorted(seen, key=lambda look: look[3].step):
             for quantity in due:
                 more = quantity.after_step(numbers, kept)
                 if quantity not in self._preparing:
@@ -159,7 +168,7 @@ class Observer:
                     # What is registered last runs first, and files register their end when they are opened.
                     self._deliver_at_exit()
                     self._is_behind_files = True
-        if self._instrument.is_blind and self._rules:
+        if self._rules and any(instrument.is_blind for instrument in instruments):
             self._give_up("the model's `train_step` does not call its `optimizer`.")
 
     def finish(self) -> None:

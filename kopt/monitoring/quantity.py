@@ -96,7 +96,7 @@ class Kept:
 
 
 class Quantity:
-    """Something to see in a training step: a pure function, in three places of which a subclass fills one or more.
+    """Something to see in a training step: a pure function, in four places of which a subclass fills one or more.
 
     Attributes:
         pairs: Whether each look needs the step before it too.
@@ -132,6 +132,16 @@ class Quantity:
         """Returns numbers by tag, of a layer's outputs on the way forward of the real step."""
         return {}
 
+    def in_loss(self, x: Any, y: Any, y_pred: Any) -> Numbers:
+        """Returns numbers by tag, of a batch and what the model makes of it, where the real step asks for its loss.
+
+        Args:
+            x: Inputs, as the model takes them.
+            y: Targets; None where there are none.
+            y_pred: What the model has put out, in training mode.
+        """
+        return {}
+
     def in_step(self, seen: SeenStep) -> Numbers:
         """Returns numbers by tag; runs inside the real step, and is compiled with it."""
         return {}
@@ -154,3 +164,8 @@ class Quantity:
     def looks_forward(self) -> bool:
         """Whether it wants to see the outputs of layers."""
         return type(self).in_forward is not Quantity.in_forward
+
+    @property
+    def looks_at_the_loss(self) -> bool:
+        """Whether it wants to see targets and predictions."""
+        return type(self).in_loss is not Quantity.in_loss
