@@ -6,10 +6,12 @@ from kopt.training import SAM
 __all__ = [
     "SAM",
     "callbacks",
+    "find_learning_rate",
     "layers",
     "losses",
     "monitoring",
     "optimizers",
+    "probing",
     "regularizers",
     "schedules",
     "training",
@@ -20,9 +22,11 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    # The callbacks need an event writer, the search Optuna; a process that only trains or loads a model needs neither.
-    if name in ("callbacks", "monitoring", "tuning"):
-        import importlib
+    import importlib
 
+    # The callbacks need an event writer, the search Optuna; a process that only trains or loads a model needs neither.
+    if name in ("callbacks", "monitoring", "probing", "tuning"):
         return importlib.import_module(f"kopt.{name}")
+    if name in ("find_learning_rate",):
+        return getattr(importlib.import_module("kopt.probing"), name)
     raise AttributeError(f"module 'kopt' has no attribute {name!r}")

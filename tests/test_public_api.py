@@ -14,6 +14,7 @@ import kopt.callbacks
 import kopt.layers
 import kopt.losses
 import kopt.monitoring
+import kopt.probing
 import kopt.regularizers
 import kopt.testing
 import kopt.training
@@ -29,6 +30,7 @@ ROOMS = [
     kopt.regularizers,
     kopt.callbacks,
     kopt.monitoring,
+    kopt.probing,
     kopt.training,
     kopt.tuning,
 ]

@@ -200,3 +200,8 @@ def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]
 def devices() -> list[str]:
     """Returns what the backend can compute on, for people to read."""
     return [f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices()]
+
+
+def random_state() -> Callable[[], None]:
+    """Returns a function that puts the backend's own random generators back: JAX has none."""
+    return lambda: None

@@ -184,3 +184,8 @@ def devices() -> list[str]:
         name = f" ({kind['device_name']})" if "device_name" in kind else ""
         found.append(device.name.removeprefix("/physical_device:").lower() + name)
     return found
+
+
+def random_state() -> Callable[[], None]:
+    """Returns a function that puts the backend's own random generators back: Keras' steps use none of TensorFlow's."""
+    return lambda: None

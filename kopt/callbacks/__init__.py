@@ -2,6 +2,7 @@
 
 from kopt.callbacks.averaged_weights import AveragedWeights
 from kopt.callbacks.by_hand import monitor_step
+from kopt.callbacks.learning_rate_finder import LearningRateFinder
 from kopt.callbacks.monitor import Monitor
 from kopt.callbacks.report import Report
 from kopt.callbacks.sinks import CSV, JSONLines, MLflow, Sink, WandB
@@ -11,6 +12,7 @@ __all__ = [
     "CSV",
     "AveragedWeights",
     "JSONLines",
+    "LearningRateFinder",
     "MLflow",
     "Monitor",
     "Report",
