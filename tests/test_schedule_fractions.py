@@ -113,6 +113,7 @@ def finder(directory):
 
 CALLBACKS = {
     "AveragedWeights": lambda directory: kopt.callbacks.AveragedWeights(),
+    "EarlyStopping": lambda directory: kopt.callbacks.EarlyStopping("loss", patience=9),
     "LearningRateFinder": finder,
     "Monitor": lambda directory: kopt.callbacks.Monitor([kopt.callbacks.CSV(f"{directory}/run.csv")], gradients=0),
     "Report": lambda directory: kopt.callbacks.Report(),

@@ -2,6 +2,7 @@
 
 from kopt.callbacks.averaged_weights import AveragedWeights
 from kopt.callbacks.by_hand import monitor_step
+from kopt.callbacks.early_stopping import EarlyStopping
 from kopt.callbacks.learning_rate_finder import LearningRateFinder
 from kopt.callbacks.monitor import Monitor
 from kopt.callbacks.report import Report
@@ -11,6 +12,7 @@ from kopt.callbacks.tensorboard import TensorBoard
 __all__ = [
     "CSV",
     "AveragedWeights",
+    "EarlyStopping",
     "JSONLines",
     "LearningRateFinder",
     "MLflow",

@@ -3,6 +3,7 @@
 from kopt.monitoring.activations import Activations
 from kopt.monitoring.curvature import HessianEigenvalue, HessianTrace
 from kopt.monitoring.direction import Alpha, Cosines, Distance
+from kopt.monitoring.evidence import Evidence
 from kopt.monitoring.gradients import GlobalNorms, GradientHistograms, GradientStatistics, Norms
 from kopt.monitoring.noise import NoiseScale
 from kopt.monitoring.presets import business, economy, full
@@ -17,6 +18,7 @@ __all__ = [
     "Alpha",
     "Cosines",
     "Distance",
+    "Evidence",
     "FirstNonFinite",
     "GlobalNorms",
     "GradientHistograms",
