@@ -6,6 +6,7 @@ from kopt.training import SAM
 __all__ = [
     "SAM",
     "callbacks",
+    "find_batch_size",
     "find_learning_rate",
     "layers",
     "losses",
@@ -27,6 +28,6 @@ def __getattr__(name: str) -> object:
     # The callbacks need an event writer, the search Optuna; a process that only trains or loads a model needs neither.
     if name in ("callbacks", "monitoring", "probing", "tuning"):
         return importlib.import_module(f"kopt.{name}")
-    if name in ("find_learning_rate",):
+    if name in ("find_batch_size", "find_learning_rate"):
         return getattr(importlib.import_module("kopt.probing"), name)
     raise AttributeError(f"module 'kopt' has no attribute {name!r}")

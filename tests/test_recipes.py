@@ -182,6 +182,21 @@ def test_sam_and_averaging_are_compared(tmp_path):
     assert "--only must be one of: SGD, exponential average" in result.stderr
 
 
+@fast_on_tensorflow
+def test_a_rate_and_a_batch_size_are_found(tmp_path):
+    few = ["--epochs", "1", "--digits", "256", "--largest", "64", "--optimizer", "sgd", "--suggest", "minimum"]
+    result = run("09_find_rate.py", *few, "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    (run_dir,) = tmp_path.iterdir()
+    runs = ["a-thirtieth", "batch-sizes.png", "rates.png", "the-suggestion", "thirty-times"]
+    assert sorted(path.name for path in run_dir.iterdir()) == runs
+    suggested = float(re.search(r"\* minimum +(\S+)", result.stdout)[1])
+    assert f"{suggested:.2g}" in re.search(r"│ the suggestion +│ (\S+) ", result.stdout)[1]
+    rates = events(run_dir / "the-suggestion" / "train").Scalars("learning_rate")
+    assert 0 < rates[0].value <= suggested * 1.01
+    assert re.search(r"critical batch size \(gradient noise\): ", result.stdout)
+
+
 SEARCH = ("--epochs", "2", "--digits", "192")
 
 

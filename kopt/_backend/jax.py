@@ -19,6 +19,8 @@ from kopt._backend.driven import DrivenOptimizer, filled_with
 
 _CARRIED = "kopt_notes"
 
+DEVICE_ERRORS: tuple[type[Exception], ...] = (RuntimeError, MemoryError)
+
 
 class Adapter(DrivenOptimizer):
     """The JAX seam: Keras runs `apply` inside a stateless scope, so writes are pure already."""

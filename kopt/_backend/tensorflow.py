@@ -11,6 +11,8 @@ import tensorflow as tf
 from kopt._backend import watch
 from kopt._backend.driven import DrivenOptimizer, filled_with
 
+DEVICE_ERRORS: tuple[type[Exception], ...] = (tf.errors.OpError, RuntimeError, MemoryError)
+
 
 def _native(variable: Any) -> Any:
     return variable.value if isinstance(variable, keras.Variable) else variable

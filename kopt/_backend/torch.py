@@ -11,6 +11,8 @@ from torch._C._functorch import is_batchedtensor
 from kopt._backend import watch
 from kopt._backend.driven import DrivenOptimizer, filled_with
 
+DEVICE_ERRORS: tuple[type[Exception], ...] = (RuntimeError, MemoryError)
+
 
 class Adapter(DrivenOptimizer):
     """The PyTorch seam: Keras' variables write in place already."""
