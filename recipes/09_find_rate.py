@@ -1,8 +1,8 @@
 """Which learning rate and which batch size? A range test and a look at the gradients' noise, before a training.
 
 `kopt.find_batch_size` measures how fast a small CNN trains on 5,000 MNIST digits at several batch sizes, and how large
-a batch its gradients ask for. `kopt.find_learning_rate` trains for a moment with a rising rate and suggests one. Neither
-leaves a trace in the model. Then the same network is trained with the suggestion, and with a thirtieth and thirty times
+a batch its gradients ask for. `kopt.find_learning_rate` trains for a moment with a rising rate and suggests one. Both
+leave no trace in the model. Then the same network is trained with the suggestion, and with a thirtieth and thirty times
 of it, to see whether the suggestion was worth the test.
 
     python recipes/09_find_rate.py --optimizer SGD --epochs 4

@@ -184,7 +184,7 @@ def test_sam_and_averaging_are_compared(tmp_path):
 
 @fast_on_tensorflow
 def test_a_rate_and_a_batch_size_are_found(tmp_path):
-    few = ["--epochs", "1", "--digits", "256", "--largest", "64", "--optimizer", "sgd", "--suggest", "minimum"]
+    few = ["--epochs", "1", "--digits", "256", "--largest", "64", "--suggest", "minimum"]
     result = run("09_find_rate.py", *few, "--log-dir", str(tmp_path))
     assert result.returncode == 0, result.stderr
     (run_dir,) = tmp_path.iterdir()
