@@ -8,10 +8,13 @@ __all__ = [
     "callbacks",
     "diagnose",
     "diagnosis",
+    "find_batch_size",
+    "find_learning_rate",
     "layers",
     "losses",
     "monitoring",
     "optimizers",
+    "probing",
     "regularizers",
     "schedules",
     "training",
@@ -22,13 +25,15 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    # The callbacks need an event writer, the search Optuna; a process that only trains or loads a model needs neither.
-    if name in ("callbacks", "diagnosis", "monitoring", "tuning"):
-        import importlib
+    import importlib
 
+    # The callbacks need an event writer, the search Optuna; a process that only trains or loads a model needs neither.
+    if name in ("callbacks", "diagnosis", "monitoring", "probing", "tuning"):
         return importlib.import_module(f"kopt.{name}")
     if name == "diagnose":
         from kopt.diagnosis import diagnose
 
         return diagnose
+    if name in ("find_batch_size", "find_learning_rate"):
+        return getattr(importlib.import_module("kopt.probing"), name)
     raise AttributeError(f"module 'kopt' has no attribute {name!r}")

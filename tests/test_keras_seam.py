@@ -214,13 +214,37 @@ def seed_generator_of_a_preprocessing_layer_is_that_of_its_backend():
     assert (other is layer.generator) == (BACKEND == "tensorflow")
 
 
+def compile_loss_is_made_again_from_what_the_user_gave():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", loss_weights=0.5, metrics=["mae"])
+    loss = model._compile_loss
+    again = type(loss)(loss._user_loss, loss._user_loss_weights, loss.reduction, loss.output_names)
+    x, y = problems.data()
+    found = [float(ops.convert_to_numpy(made(y, model(x)))) for made in (again, loss)]
+    assert found[0] == found[1] > 0
+    assert (loss._user_loss, loss._user_loss_weights) == ("mse", 0.5)
+    assert model._compile_metrics is not None  # set to None in the attributes of a model, it is not computed
+    vars(model)["_compile_metrics"] = None
+    assert set(model.train_on_batch(x, y, return_dict=True)) == {"loss"}
+
+
+def the_generator_of_unseeded_numbers_is_a_global_attribute():
+    from keras.src.backend.common import global_state
+    from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+
+    keras.random.uniform((1,))
+    assert isinstance(global_state.get_global_attribute(GLOBAL_SEED_GENERATOR), keras.random.SeedGenerator)
+
+
 PRIVATE = {
+    "GLOBAL_SEED_GENERATOR": the_generator_of_unseeded_numbers_is_a_global_attribute,
     "_accumulated_gradients": accumulated_gradients_are_zeros_in_the_shapes_of_variables,
     "_backend": seed_generator_of_a_preprocessing_layer_is_that_of_its_backend,
     "_backend_apply_gradients": backend_apply_gradients_gets_lists_without_nones,
     "_call_has_training_arg": call_has_training_arg_says_whether_call_takes_it,
     "_compile_config": compile_config_holds_what_compile_was_given,
     "_compile_loss": compile_loss_has_a_metric_for_each_of_several_outputs_once_built,
+    "_compile_metrics": compile_loss_is_made_again_from_what_the_user_gave,
     "_compute_loss": compute_loss_takes_what_a_train_step_has,
     "_distribution_strategy": distribution_strategy_is_the_one_of_construction,
     "_flatten_layers": flatten_layers_enters_layers_and_finds_each_once,
@@ -232,6 +256,8 @@ PRIVATE = {
     "_loss_tracker": loss_tracker_is_the_metric_of_the_loss,
     "_model_variables_moving_average": model_variables_moving_average_is_one_zero_per_variable,
     "_overwrite_variable_with_gradient": overwrite_variable_with_gradient_reads_a_flag,
+    "_user_loss": compile_loss_is_made_again_from_what_the_user_gave,
+    "_user_loss_weights": compile_loss_is_made_again_from_what_the_user_gave,
     "_trainable_variables": trainable_variables_are_those_of_build,
     "_var_key": var_key_tells_variables_apart,
     "_var_to_optimizer_idx": var_to_optimizer_idx_leads_to_the_inner_optimizer,

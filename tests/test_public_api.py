@@ -15,6 +15,7 @@ import kopt.diagnosis
 import kopt.layers
 import kopt.losses
 import kopt.monitoring
+import kopt.probing
 import kopt.regularizers
 import kopt.testing
 import kopt.training
@@ -31,6 +32,7 @@ ROOMS = [
     kopt.callbacks,
     kopt.monitoring,
     kopt.diagnosis,
+    kopt.probing,
     kopt.training,
     kopt.tuning,
 ]

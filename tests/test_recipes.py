@@ -218,6 +218,21 @@ def test_the_doctor_names_what_is_wrong_with_five_runs(tmp_path):
     assert json.loads((run_dir / "healthy" / "diagnosis.json").read_text())["is_over"]
 
 
+@fast_on_tensorflow
+def test_a_rate_and_a_batch_size_are_found(tmp_path):
+    few = ["--epochs", "1", "--digits", "256", "--largest", "64", "--suggest", "minimum"]
+    result = run("09_find_rate.py", *few, "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    (run_dir,) = tmp_path.iterdir()
+    runs = ["a-thirtieth", "batch-sizes.png", "rates.png", "the-suggestion", "thirty-times"]
+    assert sorted(path.name for path in run_dir.iterdir()) == runs
+    suggested = float(re.search(r"\* minimum +(\S+)", result.stdout)[1])
+    assert f"{suggested:.2g}" in re.search(r"│ the suggestion +│ (\S+) ", result.stdout)[1]
+    rates = events(run_dir / "the-suggestion" / "train").Scalars("learning_rate")
+    assert 0 < rates[0].value <= suggested * 1.01
+    assert re.search(r"critical batch size \(gradient noise\): ", result.stdout)
+
+
 SEARCH = ("--epochs", "2", "--digits", "192")
 
 

@@ -106,9 +106,16 @@ def test_a_callback_tells_the_run(family, accumulation, callback):
     np.testing.assert_allclose(model.get_weights()[0].item(), w, rtol=1e-5)
 
 
+def finder(directory):
+    x, y = np.ones((4, 1), "float32"), np.ones((4, 1), "float32")
+    return kopt.callbacks.LearningRateFinder(x, y, apply=False, batch_size=4, steps=30, highest=1.0)
+
+
 CALLBACKS = {
     "AveragedWeights": lambda directory: kopt.callbacks.AveragedWeights(),
     "Diagnose": lambda directory: kopt.callbacks.Diagnose(),
+    "EarlyStopping": lambda directory: kopt.callbacks.EarlyStopping("loss", patience=9),
+    "LearningRateFinder": finder,
     "Monitor": lambda directory: kopt.callbacks.Monitor([kopt.callbacks.CSV(f"{directory}/run.csv")], gradients=0),
     "Report": lambda directory: kopt.callbacks.Report(),
     "TensorBoard": lambda directory: kopt.callbacks.TensorBoard(directory, gradients=0),

@@ -19,6 +19,8 @@ from kopt._backend.driven import DrivenOptimizer, filled_with
 
 _CARRIED = "kopt_notes"
 
+DEVICE_ERRORS: tuple[type[Exception], ...] = (RuntimeError, MemoryError)
+
 
 class Adapter(DrivenOptimizer):
     """The JAX seam: Keras runs `apply` inside a stateless scope, so writes are pure already."""
@@ -200,3 +202,8 @@ def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]
 def devices() -> list[str]:
     """Returns what the backend can compute on, for people to read."""
     return [f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices()]
+
+
+def random_state() -> Callable[[], None]:
+    """Returns a function that puts the backend's own random generators back: JAX has none."""
+    return lambda: None

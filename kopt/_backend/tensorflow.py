@@ -11,6 +11,8 @@ import tensorflow as tf
 from kopt._backend import watch
 from kopt._backend.driven import DrivenOptimizer, filled_with
 
+DEVICE_ERRORS: tuple[type[Exception], ...] = (tf.errors.OpError, RuntimeError, MemoryError)
+
 
 def _native(variable: Any) -> Any:
     return variable.value if isinstance(variable, keras.Variable) else variable
@@ -184,3 +186,8 @@ def devices() -> list[str]:
         name = f" ({kind['device_name']})" if "device_name" in kind else ""
         found.append(device.name.removeprefix("/physical_device:").lower() + name)
     return found
+
+
+def random_state() -> Callable[[], None]:
+    """Returns a function that puts the backend's own random generators back: Keras' steps use none of TensorFlow's."""
+    return lambda: None

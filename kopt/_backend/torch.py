@@ -11,6 +11,8 @@ from torch._C._functorch import is_batchedtensor
 from kopt._backend import watch
 from kopt._backend.driven import DrivenOptimizer, filled_with
 
+DEVICE_ERRORS: tuple[type[Exception], ...] = (RuntimeError, MemoryError)
+
 
 class Adapter(DrivenOptimizer):
     """The PyTorch seam: Keras' variables write in place already."""
@@ -148,3 +150,16 @@ def devices() -> list[str]:
     """Returns what the backend can compute on, for people to read."""
     names = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
     return names or ["cpu"]
+
+
+def random_state() -> Callable[[], None]:
+    """Returns a function that puts the backend's own random generators back to where they are now."""
+    state = torch.get_rng_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+    def restore() -> None:
+        torch.set_rng_state(state)
+        if devices:
+            torch.cuda.set_rng_state_all(devices)
+
+    return restore

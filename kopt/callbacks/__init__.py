@@ -3,6 +3,8 @@
 from kopt.callbacks.averaged_weights import AveragedWeights
 from kopt.callbacks.by_hand import monitor_step
 from kopt.callbacks.diagnose import Diagnose
+from kopt.callbacks.early_stopping import EarlyStopping
+from kopt.callbacks.learning_rate_finder import LearningRateFinder
 from kopt.callbacks.monitor import Monitor
 from kopt.callbacks.read_statistics import read_statistics
 from kopt.callbacks.report import Report
@@ -13,7 +15,9 @@ __all__ = [
     "CSV",
     "AveragedWeights",
     "Diagnose",
+    "EarlyStopping",
     "JSONLines",
+    "LearningRateFinder",
     "MLflow",
     "Monitor",
     "Report",

@@ -46,7 +46,7 @@ def schedule_picture(drawn: Sequence[Curve], begin: int) -> np.ndarray:
     axes.set(xlabel="optimizer step", ylabel="learning rate")
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.legend()
-    return _pixels(figure)
+    return pixels(figure)
 
 
 def confusion_picture(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -66,7 +66,7 @@ def confusion_picture(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:
             for column in places:
                 color = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
-    return _pixels(figure)
+    return pixels(figure)
 
 
 def predictions_picture(pictures: np.ndarray, titles: Sequence[str], *, right: Sequence[bool]) -> np.ndarray:
@@ -81,7 +81,7 @@ def predictions_picture(pictures: np.ndarray, titles: Sequence[str], *, right: S
         axes.imshow(scaled.squeeze(-1) if scaled.shape[-1:] == (1,) else scaled, cmap="gray", vmin=0.0, vmax=1.0)
         axes.set_title(title, fontsize=9, color="tab:green" if is_right else "tab:red")
         axes.set_axis_off()
-    return _pixels(figure)
+    return pixels(figure)
 
 
 def _rates(schedule: Any, steps: np.ndarray) -> np.ndarray:
@@ -96,7 +96,8 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
-def _pixels(figure: Any) -> np.ndarray:
+def pixels(figure: Any) -> np.ndarray:
+    """Returns a matplotlib figure as an array of shape (height, width, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

@@ -4,6 +4,7 @@ from kopt.monitoring.activations import Activations
 from kopt.monitoring.batches import Batches
 from kopt.monitoring.curvature import HessianEigenvalue, HessianTrace
 from kopt.monitoring.direction import Alpha, Cosines, Distance
+from kopt.monitoring.evidence import Evidence
 from kopt.monitoring.gradients import GlobalNorms, GradientHistograms, GradientStatistics, Norms
 from kopt.monitoring.noise import NoiseScale
 from kopt.monitoring.presets import business, economy, full
@@ -19,6 +20,7 @@ __all__ = [
     "Batches",
     "Cosines",
     "Distance",
+    "Evidence",
     "FirstNonFinite",
     "GlobalNorms",
     "GradientHistograms",

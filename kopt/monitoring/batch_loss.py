@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kopt._backend import derivatives, watch
+from kopt._backend import adapter_module, derivatives, watch
 
 Tensors = Sequence[Any]
 
@@ -34,7 +34,7 @@ class LossFunctions:
                 return self._loss(weights, state, keras.tree.pack_sequence_as(structure, list(leaves)))
 
             made = derivatives.compiled(loss), derivatives.gradient_of(loss), derivatives.product_of(loss)
-            self._by_structure[key] = made
+            self._by_structure[key] = tuple(_taking_no_chance(function) for function in made)
         return self._by_structure[key]
 
     def _loss(self, weights: Tensors, state: Tensors, data: Any) -> Any:
@@ -49,6 +49,22 @@ class LossFunctions:
             y_pred = model(x, training=True) if watch.takes_training(model) else model(x)
             loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
         return ops.cast(loss, "float32")
+
+
+def _taking_no_chance(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function after which random generators outside of the model are where they were.
+
+    Without a seed, Keras' dropout takes its masks from PyTorch's own generator, as the shuffling of the data does.
+    """
+
+    def called(*arguments: Any) -> Any:
+        restore = adapter_module.random_state()
+        try:
+            return function(*arguments)
+        finally:
+            restore()
+
+    return called
 
 
 class BatchLoss:

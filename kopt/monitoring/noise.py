@@ -9,6 +9,7 @@ from keras import ops
 
 from kopt._backend import adapter_module, derivatives
 from kopt._core import checks
+from kopt.monitoring.batch_loss import BatchLoss
 from kopt.monitoring.direction import inner_products
 from kopt.monitoring.quantity import Kept, Quantity
 
@@ -62,7 +63,7 @@ class NoiseScale(Quantity):
         return frozenset({"gradients", "last_gradients"} if accumulation > 1 else {"loss"})
 
     def after_step(self, numbers: Mapping[str, float], kept: Kept) -> dict[str, float]:
-        found = self._from_parts(kept) if kept.loss is not None else self._from_micro_batches(kept)
+        found = self.of_parts(kept.loss) if kept.loss is not None else self._from_micro_batches(kept)
         if found is None:
             return {}
         squared, variance = found
@@ -77,9 +78,9 @@ class NoiseScale(Quantity):
                 result[f"gradient_snr/{path}"] = _ratio(squared[i], variance[i])
         return {tag: float(value) for tag, value in result.items()}
 
-    def _from_parts(self, kept: Kept) -> tuple[np.ndarray, np.ndarray] | None:
-        loss, k = kept.loss, self.parts
-        assert loss is not None
+    def of_parts(self, loss: BatchLoss) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns estimates of |G|^2 and tr(S) for each variable from parts of a batch; None if it is too small."""
+        k = self.parts
         b = loss.batch_size // k
         if b < 1:
             return None
