@@ -8,7 +8,7 @@ import rich
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from kopt.tuning.outcome import Outcome
+from kopt.tuning.ended import Outcome
 
 
 class SearchProgress:

@@ -1,10 +1,13 @@
 """A search as one page that needs nothing else: curves, coordinates, importances, slices, and every trial."""
 
 import html
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kopt.tuning import charts
+from kopt.tuning.ended import Outcome
 from kopt.tuning.importances import LEAST_TRIALS, importances
 
 _STYLE = """
@@ -25,6 +28,28 @@ document.querySelectorAll("#trials th").forEach((head, column) => head.addEventL
   [...body.rows].sort((a, b) => (down ? 1 : -1) * compare(key(a), key(b))).forEach(row => body.append(row));
 }));
 """
+
+
+def write(
+    path: str | os.PathLike[str],
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    objective: Any,
+    outcomes: Mapping[str, Outcome],
+) -> Path:
+    """Writes the page about a search, and returns where it is.
+
+    Args:
+        path: Of the file, in a directory that is there.
+        name: Of the project.
+        rows: As `Tuner.rows` returns them.
+        objective: The oracle's.
+        outcomes: By trial.
+    """
+    traces = {key: found.traceback for key, found in outcomes.items() if found.traceback}
+    place = Path(path)
+    place.write_text(page(f"Search {name!r}", rows, objective, traces), encoding="utf-8")
+    return place
 
 
 def page(title: str, rows: Sequence[Mapping[str, Any]], objective: Any, tracebacks: Mapping[str, str]) -> str:

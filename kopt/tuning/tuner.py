@@ -157,6 +157,7 @@ class Tuner(Searched):
             "folds": folds.describe(self.cv),
             "space": self.oracle.get_space().get_config()["space"],
             "data": data or {},
+            "limits": {"max_trials": self.oracle.max_trials, "max_epochs_total": self.budget.max_epochs_total},
         }
         return json.loads(json.dumps(described))
 
