@@ -1,8 +1,11 @@
 """What is in the directory of a search, read while it runs or afterwards, without its script and without Keras."""
 
+import contextlib
 import dataclasses
+import importlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,7 @@ class StoredSearch:
         trials: What `Trial.get_state` returned, by trial, in order.
         outcomes: Of the trials that have ended.
         limits: `max_trials` and `max_epochs_total`, as far as they are known.
+        changed: When a file of a trial was last written, in seconds as `time.time` has them; None if there is none.
         unreadable: Files of trials that could not be read.
     """
 
@@ -44,7 +48,13 @@ class StoredSearch:
     trials: dict[str, State]
     outcomes: dict[str, Outcome]
     limits: dict[str, Any]
+    changed: float | None
     unreadable: list[Path]
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return self.directory.resolve().name
 
     @property
     def objective(self) -> StoredObjective:
@@ -117,20 +127,42 @@ def read(directory: Path) -> StoredSearch:
     """
     described = _described(directory)
     unreadable: list[Path] = []
+    files, results = list(directory.glob("trial_*/trial.json")), list(directory.glob(f"trial_*/{ended.FILE}"))
     if described.get("storage") is not None:
-        from kopt.tuning.storage import reading  # Needs Optuna, which takes a while.
-
+        reading = importlib.import_module("kopt.tuning.storage.reading")  # Needs Optuna, which takes a while.
         live, outcomes = reading.read(directory, described)
         trials: dict[str, State] = {key: trial.get_state() for key, trial in live.items()}
     else:
-        found = [_file(path, project.read_json, unreadable) for path in directory.glob("trial_*/trial.json")]
-        trials = {state["trial_id"]: state for state in found if state is not None}
-        over = [_file(path, ended.read_one, unreadable) for path in directory.glob(f"trial_*/{ended.FILE}")]
+        states = [_file(path, _state, unreadable) for path in files]
+        trials = {state["trial_id"]: state for state in states if state is not None}
+        over = [_file(path, ended.read_one, unreadable) for path in results]
         outcomes = {one.trial_id: one for one in over if one is not None}
-    stored = described["objective"]
-    objectives = [StoredObjective(**one) for one in (stored if isinstance(stored, list) else [stored])]
-    limits = described.get("limits") or {}
-    return StoredSearch(directory, objectives, dict(sorted(trials.items())), outcomes, limits, unreadable)
+    given = described["objective"]
+    limits = {key: value for key, value in (described.get("limits") or {}).items() if value != math.inf}
+    return StoredSearch(
+        directory=directory,
+        objectives=[StoredObjective(**one) for one in (given if isinstance(given, list) else [given])],
+        trials=trials,
+        outcomes=outcomes,
+        limits=limits,
+        changed=_last_change([*files, *results]),
+        unreadable=unreadable,
+    )
+
+
+def _last_change(files: Iterable[Path]) -> float | None:
+    times = []
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
+    return max(times, default=None)
+
+
+def _state(path: Path) -> State:
+    """Returns a trial, if the file holds one."""
+    state: State = project.read_json(path)
+    settings(state["hyperparameters"])
+    return {key: state[key] for key in ("trial_id", "status", "hyperparameters")}
 
 
 def _file(path: Path, reader: Any, unreadable: list[Path]) -> Any:
