@@ -24,7 +24,11 @@ import kopt
 print("keras" in sys.modules, kopt.SAM.__name__, kopt.optimizers.AdamW.__name__, flush=True)
 sys.path.insert(0, {tests!r})
 from searches import curve_tuner
-acts = {{2: lambda: 1 / 0, 3: lambda: {{"score": 0.5, "[b]": float("nan")}}, 6: lambda: os.kill(os.getpid(), signal.SIGKILL)}}
+acts = {{
+    2: lambda: 1 / 0,
+    3: lambda: {{"score": 0.5, "[b]": float("nan")}},
+    6: lambda: os.kill(os.getpid(), signal.SIGKILL),
+}}
 curve_tuner(sys.argv[1], acts, max_trials={trials}).search(verbose=0)
 """
 # What pip writes for the entry of `[project.scripts]`.
@@ -94,8 +98,9 @@ def test_each_command_shows_what_the_tuner_does_and_changes_nothing(place, tmp_p
 def test_the_status_is_readable(place):
     text = kopt("status", place)
     for line in (r"search +search in .*", r"objective +score \(min\)", r"running +6",
-                 r"trials +6 of 9 ended: 5 completed, 1 failed, 1 running", r"best +score [\d.e-]+ in trial \d, with",
-                 r" +u = 0\.\d+", r"time +[\d.e-]+ s per trial, about \d+ s left", r"changed +\d{4}-.* ago"):  # fmt: skip
+                 r" +u = 0\.\d+", r"trials +6 of 9 ended: 5 completed, 1 failed, 1 running",
+                 r"best +score [\d.e-]+ in trial \d, with",
+                 r"time +[\d.e-]+ s per trial, about \d+ s left", r"changed +\d{4}-.* ago"):  # fmt: skip
         assert re.search(rf"^{line} *$", text, re.M), (line, text)
 
 
@@ -130,6 +135,7 @@ def test_the_best_trials_stand_side_by_side(place):
     assert scores == sorted(scores)
     assert len(json.loads(kopt("best", place, "-n", "50", "--json"))) == 5
     assert "must be an integer >= 1. Received: 0." in kopt("best", place, "-n", "0", code=2)
+    assert "`by` must be one of 'score'." in kopt("best", place, "--by", "loss", code=2)
 
 
 def test_a_search_is_watched_until_it_is_done(copied):
@@ -200,8 +206,9 @@ def test_a_search_of_unknown_length_has_no_estimate(tmp_path):
 
 def test_the_command_starts_without_keras(place, tmp_path):
     wrapper = tmp_path / "kopt"
-    look = "import atexit\natexit.register(lambda: print(sorted({'keras', 'optuna', 'torch', 'sklearn'} & set(sys.modules))))"
-    wrapper.write_text(WRAPPER.replace("import sys\n", f"import sys\n{look}\n", 1))
+    heavy = "{'keras', 'optuna', 'torch', 'sklearn'}"
+    look = f"import atexit\natexit.register(lambda: print(sorted({heavy} & set(sys.modules))))\n"
+    wrapper.write_text(WRAPPER.replace("import sys\n", f"import sys\n{look}", 1))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for arguments in (["--help"], ["launch", "--help"], ["status", str(place)], ["table", str(place)]):
         command = [sys.executable, str(wrapper), *arguments]

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read has seen enough; without this, Python complains once more when it closes the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         complain(str(error))
         return 2
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from typing import Any
 
 from kopt.cli import shown
 from kopt.tuning import stored
-from kopt.tuning.report import settings_of
+from kopt.tuning.stored import settings_of
 
 
 def add_to(commands: Any) -> None:
@@ -15,6 +15,9 @@ def add_to(commands: Any) -> None:
     )
     shown.add_directory(parser)
     parser.add_argument("-n", type=shown.at_least(1), default=1, metavar="N", help="how many trials (default 1)")
+    parser.add_argument(
+        "--by", metavar="OBJECTIVE", help="of several, the one to sort their front by (default: the first)"
+    )
     parser.add_argument("--json", action="store_true", help="for programs: a list of trials, with all digits")
     parser.set_defaults(run=run)
 
@@ -22,7 +25,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Shows them; 1 if no trial has run to its end yet."""
     search = stored.read(arguments.directory)
-    rows = search.ranked()[: arguments.n]
+    rows = search.ranked(arguments.by)[: arguments.n]
     if arguments.json:
         shown.write_json([_described(row) for row in rows])
     elif rows:
@@ -42,6 +45,6 @@ def _described(row: dict[str, Any]) -> dict[str, Any]:
     metrics = {
         key: value
         for key, value in row.items()
-        if key not in (*own, "status", "error") and not key.startswith("hp/")
+        if key not in (*own, "status", "error", "pareto") and not key.startswith("hp/")
     }  # fmt: skip
     return {**own, "metrics": metrics, "hyperparameters": settings_of(row)}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kopt.cli import shown
-from kopt.tuning import report, stored
+from kopt.tuning import stored
 
 
 def add_to(commands: Any) -> None:
@@ -24,6 +24,8 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the page, and says where it is."""
+    from kopt.tuning import report  # Fits a forest: takes longer to import than the other commands to run.
+
     search = stored.read(arguments.directory)
     path = report.write(arguments.output, search.name, search.rows(), search.objective, search.outcomes)
     shown.console().print(str(path))

@@ -12,9 +12,8 @@ from rich.text import Text
 
 from kopt.cli import shown
 from kopt.tuning import stored
-from kopt.tuning.progress import duration
-from kopt.tuning.report import settings_of
-from kopt.tuning.stored import StoredSearch
+from kopt.tuning.duration import duration
+from kopt.tuning.stored import StoredSearch, settings_of
 
 
 def add_to(commands: Any) -> None:

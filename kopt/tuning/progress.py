@@ -8,6 +8,7 @@ import rich
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from kopt.tuning.duration import duration
 from kopt.tuning.ended import Outcome
 
 
@@ -77,11 +78,3 @@ def state(outcomes: Mapping[str, Outcome], best: str | None, total: int | None, 
         mean = sum(outcome.seconds for outcome in outcomes.values()) / len(outcomes)
         counts.append(f"about {duration(mean * left)} left")
     return ", ".join(counts)
-
-
-def duration(seconds: float) -> str:
-    """Returns seconds as a rough text, such as "3 min"."""
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {name}"
-    return f"{seconds:.0f} s"

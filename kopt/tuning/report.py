@@ -9,6 +9,7 @@ from typing import Any
 from kopt.tuning import charts
 from kopt.tuning.ended import Outcome
 from kopt.tuning.importances import LEAST_TRIALS, importances
+from kopt.tuning.stored import settings_of
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1000px; padding: 0 1em; color: #222; background: #fff; }
@@ -84,11 +85,6 @@ def page(title: str, rows: Sequence[Mapping[str, Any]], objective: Any, tracebac
     parts += _section("Trials", _table(rows, tracebacks))
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     return f"<!doctype html><html><head>{head}</head><body>{''.join(parts)}<script>{_SCRIPT}</script></body></html>\n"
-
-
-def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the active hyperparameters in a row."""
-    return {key.removeprefix("hp/"): value for key, value in row.items() if key.startswith("hp/")}
 
 
 def _section(title: str, content: str) -> list[str]:

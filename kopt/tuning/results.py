@@ -110,7 +110,7 @@ class Searched(TrialRunner):
         """
         done = [row for row in self.rows() if row["status"] == "completed"]
         values = [row[self.oracle.objective.name] for row in done]
-        return importances([report.settings_of(row) for row in done], values)
+        return importances([stored.settings_of(row) for row in done], values)
 
     def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
         """Writes one page in HTML that needs nothing else, and returns where it is.

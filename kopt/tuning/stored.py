@@ -5,10 +5,12 @@ import dataclasses
 import importlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+import types
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kopt._core import checks
 from kopt.tuning import ended, project
 from kopt.tuning.ended import Outcome
 
@@ -57,9 +59,10 @@ class StoredSearch:
         return self.directory.resolve().name
 
     @property
-    def objective(self) -> StoredObjective:
-        """The objective, or the first of several."""
-        return self.objectives[0]
+    def objective(self) -> Any:
+        """The objective as a report wants it: one, or what has several as its `objectives`."""
+        one = self.objectives[0]
+        return one if len(self.objectives) == 1 else types.SimpleNamespace(objectives=self.objectives)
 
     def rows(self, *, folds: bool = False) -> list[dict[str, Any]]:
         """Returns what `Tuner.rows` does.
@@ -67,29 +70,59 @@ class StoredSearch:
         Args:
             folds: Whether to have a row for each training.
         """
-        return rows(self.trials, self.outcomes, folds=folds)
+        return rows(self.trials, self.outcomes, folds=folds, front=self._front())
 
-    def ranked(self) -> list[dict[str, Any]]:
-        """Returns the rows of the trials that have run to their end, best first."""
-        name, sign = self.objective.name, -1.0 if self.objective.direction == "max" else 1.0
-        done = [row for row in self.rows() if row["status"] == "completed" and name in row]
-        return sorted(done, key=lambda row: sign * row[name])
+    def ranked(self, by: str | None = None) -> list[dict[str, Any]]:
+        """Returns the rows of the trials that have run to their end, best first; of several objectives, their front.
+
+        Args:
+            by: The objective that says which is the best; None for the first.
+        """
+        one = self.objective_named(by)
+        done = [row for row in self.rows() if row["status"] == "completed" and row.get("pareto", True)]
+        return sorted(done, key=lambda row: row[one.name] * (-1.0 if one.direction == "max" else 1.0))
+
+    def objective_named(self, name: str | None) -> StoredObjective:
+        """Returns the objective of this name, the first one for None.
+
+        Args:
+            name: One of those that there are, or None.
+        """
+        names = [one.name for one in self.objectives]
+        return self.objectives[0 if name is None else names.index(checks.choice("by", name, names))]
+
+    def _front(self) -> set[str] | None:
+        """Returns the trials that none beats, None if there is one objective only."""
+        if len(self.objectives) == 1:
+            return None
+        kind = importlib.import_module("kopt.tuning.objectives").Objectives  # Needs Keras.
+        over = {key for key, state in self.trials.items() if state["status"] == "COMPLETED"}
+        done = {key: one.metrics for key, one in self.outcomes.items() if key in over and one.status == "completed"}
+        return set(kind(self.objective).front(done))
 
 
-def rows(trials: Mapping[str, State], outcomes: Mapping[str, Outcome], *, folds: bool) -> list[dict[str, Any]]:
+def rows(
+    trials: Mapping[str, State],
+    outcomes: Mapping[str, Outcome],
+    *,
+    folds: bool,
+    front: Collection[str] | None = None,
+) -> list[dict[str, Any]]:
     """Returns a row for each trial, or for each of its trainings, as `Tuner.results` describes them.
 
     Args:
         trials: What `Trial.get_state` returned, by trial.
         outcomes: Of the trials that have ended.
         folds: Whether to have a row for each training.
+        front: With several objectives, the trials that none beats.
     """
     found = []
     for key in sorted(trials, key=lambda key: key.zfill(20)):
         over = outcomes.get(key)
         values = {f"hp/{name}": value for name, value in settings(trials[key]["hyperparameters"]).items()}
         is_over = over is not None and trials[key]["status"] in _ENDED
-        row = {"trial": key, "status": over.status if is_over and over is not None else "running"}
+        row: dict[str, Any] = {"trial": key, "status": over.status if is_over and over is not None else "running"}
+        row |= {} if front is None else {"pareto": key in front}
         if over is None or not folds:
             told = {} if over is None else {"epochs": over.epochs, "seconds": over.seconds, "error": over.error}
             found.append(row | (over.metrics if over is not None else {}) | told | values)
@@ -113,6 +146,11 @@ def settings(hyperparameters: State) -> dict[str, Any]:
         holds = all(found["name"] in values and values[found["name"]] in found["values"] for found in conditions)
         active[entry["config"]["name"]] = holds or active.get(entry["config"]["name"], False)
     return {name: value for name, value in values.items() if active.get(name, True)}
+
+
+def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the active hyperparameters in a row."""
+    return {key.removeprefix("hp/"): value for key, value in row.items() if key.startswith("hp/")}
 
 
 def read(directory: Path) -> StoredSearch:
