@@ -10,7 +10,7 @@ small network learns the 8 x 8 digits; its width and learning rate are searched,
 The best setting of each is trained once more on all training digits, shown in TensorBoard, and judged on digits that no
 search has seen. `kopt.tuning.Tuner` has what scikit-learn's searches lack: pruning, conditions, going on after a kill.
 
-    python recipes/14_scikit_search.py --rates 4 --folds 3
+    python recipes/14_scikit_search.py --rates 5 --folds 3
 """
 
 import argparse
@@ -28,7 +28,7 @@ RATES, WIDTHS = (1e-3, 1.0), (16, 64)
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; Keras is not imported yet, because the backend is chosen here."""
     parser = command_line(__doc__)
-    parser.add_argument("--rates", type=int, default=4, help="learning rates on the grid, for each width (default 4)")
+    parser.add_argument("--rates", type=int, default=3, help="learning rates on the grid, for each width (default 3)")
     parser.add_argument("--folds", type=int, default=3, help="of the cross-validation (default 3)")
     parser.add_argument("--epochs", type=int, default=5, help="passes over the training digits (default 5)")
     parser.add_argument("--seed", type=int, default=0, help="of settings and trainings (default 0)")
