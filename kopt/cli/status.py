@@ -52,7 +52,7 @@ def described(search: StoredSearch) -> dict[str, Any]:
     Args:
         search: As it is at this moment.
     """
-    rows, best = search.rows(), search.ranked()[:1]
+    rows, best = search.rows(), search.ranked()
     names = ("completed", "pruned", "failed", "running")
     counts = {name: sum(row["status"] == name for row in rows) for name in names}
     ended = [row for row in rows if row["status"] != "running"]
@@ -68,6 +68,7 @@ def described(search: StoredSearch) -> dict[str, Any]:
         "max_trials": total,
         "running": [row["trial"] for row in rows if row["status"] == "running"],
         "best": None if not best else _best(search, best[0]),
+        "front": None if len(search.objectives) == 1 else [row["trial"] for row in best],
         "epochs": epochs,
         "seconds_per_trial": mean,
         "seconds_left": None if mean is None or left is None else mean * left / at_once,
@@ -111,7 +112,8 @@ def _picture(found: Mapping[str, Any]) -> Table:
         told.append(("running", " ".join(found["running"])))
     if found["best"] is not None:
         values = ", ".join(f"{name} {shown.number(value)}" for name, value in found["best"]["metrics"].items())
-        told.append(("best", f"{values} in trial {found['best']['trial']}, with"))
+        several = "" if found["front"] is None else f", the first of {len(found['front'])} that none beats"
+        told.append(("best", f"{values} in trial {found['best']['trial']}{several}, with"))
         told += [("", f"{name} = {shown.number(value)}") for name, value in found["best"]["hyperparameters"].items()]
     told.append(("epochs", str(found["epochs"])))
     if found["seconds_per_trial"] is not None:

@@ -6,7 +6,7 @@ import importlib
 import json
 import math
 import types
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,9 @@ class StoredSearch:
         Args:
             folds: Whether to have a row for each training.
         """
-        return rows(self.trials, self.outcomes, folds=folds, front=self._front())
+        front = self._front()
+        more = None if front is None else {key: {"pareto": key in front} for key in self.trials}
+        return rows(self.trials, self.outcomes, folds=folds, more=more)
 
     def ranked(self, by: str | None = None) -> list[dict[str, Any]]:
         """Returns the rows of the trials that have run to their end, best first; of several objectives, their front.
@@ -106,7 +108,7 @@ def rows(
     outcomes: Mapping[str, Outcome],
     *,
     folds: bool,
-    front: Collection[str] | None = None,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Returns a row for each trial, or for each of its trainings, as `Tuner.results` describes them.
 
@@ -114,7 +116,7 @@ def rows(
         trials: What `Trial.get_state` returned, by trial.
         outcomes: Of the trials that have ended.
         folds: Whether to have a row for each training.
-        front: With several objectives, the trials that none beats.
+        more: Further columns, by trial.
     """
     found = []
     for key in sorted(trials, key=lambda key: key.zfill(20)):
@@ -122,7 +124,7 @@ def rows(
         values = {f"hp/{name}": value for name, value in settings(trials[key]["hyperparameters"]).items()}
         is_over = over is not None and trials[key]["status"] in _ENDED
         row: dict[str, Any] = {"trial": key, "status": over.status if is_over and over is not None else "running"}
-        row |= {} if front is None else {"pareto": key in front}
+        row |= (more or {}).get(key, {})
         if over is None or not folds:
             told = {} if over is None else {"epochs": over.epochs, "seconds": over.seconds, "error": over.error}
             found.append(row | (over.metrics if over is not None else {}) | told | values)
