@@ -313,3 +313,28 @@ def test_cross_validation_is_searched_and_shown(tmp_path):
     assert "Parallel coordinates" in (place / "report.html").read_text()
     for fold in range(2):
         assert steps(events(place / "tensorboard" / "trial_0" / f"fold_{fold}" / "train"), "epoch_loss") == [0]
+
+
+@fast_on_tensorflow
+def test_scikit_learn_searches_and_the_best_is_trained_again(tmp_path):
+    few = ["--rates", "2", "--folds", "2", "--epochs", "1"]
+    result = run("14_scikit_search.py", *few, "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "step" not in result.stdout  # no progress bar
+    (run_dir,) = tmp_path.iterdir()
+    for name in ("grid", "random"):
+        row = re.search(
+            rf"│ {name} +│ 0\.\d{{3}} ± 0\.\d{{3}} │ +(0\.\d{{3}}) +│ (\d+) +│ ([^ ]+) +│ 4 x 2 ", result.stdout
+        )
+        assert row, result.stdout
+        assert float(row[1]) > 0.3
+        train = events(run_dir / name / "train")
+        assert steps(train, "epoch_loss") == [0]
+        assert steps(train, "gradients/global_norm") == [1, 20, 40]
+        # The schedule knows how long the training is: its first step stands at the beginning of the warm-up.
+        rates = {event.step: event.value for event in train.Scalars("learning_rate")}
+        assert rates[1] < rates[20] / 2
+        assert rates[40] < rates[20]
+    tried = re.search(r"│ grid +│ [^│]+│ [^│]+│ (\d+) +│ ([^ ]+) +│", result.stdout)
+    assert tried[1] in ("16", "64")
+    assert tried[2] in ("0.001", "1")

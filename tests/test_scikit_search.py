@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import searches
-from sklearn import model_selection
+from sklearn import base, model_selection
+from sklearn.exceptions import NotFittedError
 
 from kopt import tuning
 
@@ -24,7 +25,7 @@ def regression(X, y, rate):  # noqa: N803
     return model
 
 
-def test_a_grid_finds_the_rate_that_learns():
+def test_a_grid_finds_the_rate_that_learns(capsys):
     search = tuning.scikit_search(build, {"rate": [1e-6, 0.5]}, fit={"epochs": 4, "batch_size": 8}, cv=2)
     assert isinstance(search, model_selection.GridSearchCV)
     search.fit(X, np.array(["a", "b", "c"])[Y])
@@ -32,6 +33,11 @@ def test_a_grid_finds_the_rate_that_learns():
     assert list(search.cv_results_["param_rate"]) == [1e-6, 0.5]
     assert search.best_score_ > 0.7
     assert set(search.predict(X)) <= {"a", "b", "c"}
+    assert search.decision_function(X).shape == (len(X), 3)
+    assert capsys.readouterr().out == "", "Nobody has asked for progress bars."
+    with pytest.raises(NotFittedError):
+        base.clone(search.best_estimator_).predict(X)
+    assert "predict" not in vars(search.best_estimator_.model_)
     # Clones keep what `fit` is called with.
     assert len(search.best_estimator_.history_.epoch) == 4
 

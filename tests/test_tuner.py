@@ -272,7 +272,7 @@ def test_a_search_goes_on_after_an_end_between_any_two_files(tmp_path, monkeypat
 
         options = {"project_name": f"end{last}", "max_trials": 3, "on_existing": "resume", "keep_models": 0}
         with monkeypatch.context() as patched:
-            for module in (project, tuning.outcome, tuning.study_log):
+            for module in (project, tuning.ended, tuning.study_log):
                 patched.setattr(module, "write_json", dying)
             try:
                 tuner = curve_tuner(tmp_path, **options)

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from keras.optimizers.schedules import LearningRateSchedule
-
 
 def fail(name: str, rule: str, received: Any, advice: str = "") -> ValueError:
     """Returns the error that every check raises: argument, rule, received, and advice where a mistake is common."""
@@ -67,6 +65,8 @@ def fraction(name: str, value: Any, advice: str = "", *, zero: bool = True, one:
 
 def decay(name: str, value: Any) -> Any:
     """Returns a weight decay: a schedule as it is (its transform checks what it gives), or a float >= 0."""
+    from keras.optimizers.schedules import LearningRateSchedule  # The command line checks arguments without Keras.
+
     if isinstance(value, LearningRateSchedule):
         return value
     advice = f"Call it: {value.__name__}(...)." if isinstance(value, type) else ""

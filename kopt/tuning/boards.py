@@ -7,7 +7,8 @@ from typing import Any
 from kopt._core import checks
 from kopt.callbacks import TensorBoard, hparams
 from kopt.callbacks.writer import EventWriter
-from kopt.tuning.outcome import Outcome
+from kopt.tuning.ended import Outcome
+from kopt.tuning.stored import settings
 
 BEST = "search/best_so_far"
 
@@ -106,6 +107,4 @@ class Boards:
 
 def values_of(trial: Any) -> dict[str, Any]:
     """Returns the active hyperparameters of a trial."""
-    found = trial.hyperparameters
-    known = {entry.name for entry in found.space}
-    return {name: value for name, value in found.values.items() if name not in known or found.is_active(name)}
+    return settings(trial.hyperparameters.get_config())

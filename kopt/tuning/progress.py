@@ -8,8 +8,9 @@ import rich
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from kopt.tuning.duration import duration
+from kopt.tuning.ended import Outcome
 from kopt.tuning.front import Objectives
-from kopt.tuning.outcome import Outcome
 
 
 class SearchProgress:
@@ -87,11 +88,3 @@ def state(outcomes: Mapping[str, Outcome], front: Sequence[str], total: int | No
         mean = sum(outcome.seconds for outcome in outcomes.values()) / len(outcomes)
         counts.append(f"about {duration(mean * left)} left")
     return ", ".join(counts)
-
-
-def duration(seconds: float) -> str:
-    """Returns seconds as a rough text, such as "3 min"."""
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {name}"
-    return f"{seconds:.0f} s"

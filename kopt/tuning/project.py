@@ -9,13 +9,14 @@ import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-import keras_tuner
 import numpy as np
 
 from kopt._core import checks
+
+if TYPE_CHECKING:  # Whoever only reads a project does without Keras.
+    import keras_tuner
 
 FORMAT = 1
 RECORD = "project.json"
@@ -68,8 +69,10 @@ def full_disk(error: BaseException, directory: Path) -> OSError:
     )
 
 
-def write_whole(oracle: keras_tuner.Oracle) -> None:
+def write_whole(oracle: "keras_tuner.Oracle") -> None:
     """Lets an oracle write its files by `write_json`, unless its class has a way of its own."""
+    import keras_tuner
+
     made: Any = oracle
     if type(made).save is keras_tuner.Oracle.save:
         made.save = lambda: write_json(Path(made._get_oracle_fname()), made.get_state())
@@ -79,11 +82,13 @@ def write_whole(oracle: keras_tuner.Oracle) -> None:
         )
 
 
-def mend(oracle: keras_tuner.Oracle) -> None:
+def mend(oracle: "keras_tuner.Oracle") -> None:
     """Puts a reloaded oracle in order after a process that ended between two of its files.
 
     What has ended is not run again, whatever has begun is, and neither is counted twice.
     """
+    import keras_tuner
+
     found: Any = oracle
     ended = {key for key, trial in found.trials.items() if trial.status in ("COMPLETED", "FAILED")}
     for key in sorted(found.trials):
@@ -157,6 +162,8 @@ def fingerprint(data: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         data: By name: arrays, structures of arrays, None (left out), or anything else, of which the class counts.
     """
+    import keras
+
     found = {}
     for name, value in data.items():
         leaves = [] if value is None else keras.tree.flatten(value)
@@ -166,6 +173,8 @@ def fingerprint(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _leaf_print(leaf: Any) -> str:
+    import keras
+
     if hasattr(leaf, "to_numpy"):  # frames
         leaf = leaf.to_numpy()
     if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
@@ -181,7 +190,7 @@ def _leaf_print(leaf: Any) -> str:
 def differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Returns what differs between two descriptions of searches, each as a line."""
     lines = []
-    for part in stored:
+    for part in stored:  # Its limits may change: a search goes on to more trials.
         old: Any = stored[part]
         new: Any = now.get(part)
         if part == "space":
@@ -190,7 +199,7 @@ def differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             both = {**old, **new} if old and new else {}
             name = {"data": "data `", "conditions": "`"}[part]
             lines += [f"{name}{k}`: {old.get(k)}, now {new.get(k)}" for k in both if old.get(k) != new.get(k)]
-        elif old != new:
+        elif part != "limits" and old != new:
             lines.append(f"{part}: {old}, now {new}")
     return lines
 

@@ -2,12 +2,16 @@
 
 import html
 import itertools
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kopt.tuning import charts
+from kopt.tuning.ended import Outcome
 from kopt.tuning.front import Objectives
 from kopt.tuning.importances import LEAST_TRIALS, importances
+from kopt.tuning.stored import settings_of
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1000px; padding: 0 1em; color: #222; background: #fff; }
@@ -29,6 +33,28 @@ document.querySelectorAll("#trials th").forEach((head, column) => head.addEventL
 """
 
 
+def write(
+    path: str | os.PathLike[str],
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    objective: Any,
+    outcomes: Mapping[str, Outcome],
+) -> Path:
+    """Writes the page about a search, and returns where it is.
+
+    Args:
+        path: Of the file, in a directory that is there.
+        name: Of the project.
+        rows: As `Tuner.rows` returns them.
+        objective: The oracle's.
+        outcomes: By trial.
+    """
+    traces = {key: found.traceback for key, found in outcomes.items() if found.traceback}
+    place = Path(path)
+    place.write_text(page(f"Search {name!r}", rows, objective, traces), encoding="utf-8")
+    return place
+
+
 def page(title: str, rows: Sequence[Mapping[str, Any]], objective: Any, tracebacks: Mapping[str, str]) -> str:
     """Returns a report in HTML, with its style, its pictures and its script inside.
 
@@ -47,11 +73,6 @@ def page(title: str, rows: Sequence[Mapping[str, Any]], objective: Any, tracebac
     parts += _section("Trials", _table(rows, tracebacks))
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     return f"<!doctype html><html><head>{head}</head><body>{''.join(parts)}<script>{_SCRIPT}</script></body></html>\n"
-
-
-def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the active hyperparameters in a row."""
-    return {key.removeprefix("hp/"): value for key, value in row.items() if key.startswith("hp/")}
 
 
 def _found(rows: Sequence[Mapping[str, Any]], done: Sequence[Mapping[str, Any]], objectives: Objectives) -> list[str]:

@@ -10,8 +10,7 @@ import keras_tuner
 import numpy as np
 
 from kopt._core import checks
-from kopt.tuning import folds, report
-from kopt.tuning.boards import values_of
+from kopt.tuning import folds, report, stored
 from kopt.tuning.importances import importances
 from kopt.tuning.running import TrialRunner, copied
 from kopt.tuning.seeding import derived_seed, seed_training
@@ -126,23 +125,10 @@ class Searched(TrialRunner):
 
     def rows(self, *, folds: bool = False) -> list[dict[str, Any]]:
         """Returns the rows of `results`."""
-        rows = []
+        trials = {key: trial.get_state() for key, trial in getattr(self.oracle, "trials", {}).items()}
         front = set(self._front()) if self.objectives.several else None
-        for key, trial in sorted(getattr(self.oracle, "trials", {}).items(), key=lambda item: item[0].zfill(20)):
-            found = self.outcomes.get(key)
-            values = {f"hp/{name}": value for name, value in values_of(trial).items()}
-            ended = found is not None and trial.status in ("COMPLETED", "FAILED")
-            row = {"trial": key, "status": found.status if ended and found is not None else "running"}
-            if front is not None:
-                row["pareto"] = key in front
-            if found is None or not folds:
-                told = {} if found is None else {"epochs": found.epochs, "seconds": found.seconds, "error": found.error}
-                rows.append(row | (found.metrics if found is not None else {}) | told | values)
-                continue
-            for training in found.trainings:
-                place = {"fold": training.fold, "execution": training.execution, "best_epoch": training.best_epoch}
-                rows.append(row | place | {"epochs": training.epochs} | training.metrics | values)
-        return rows
+        more = None if front is None else {key: {"pareto": key in front} for key in trials}
+        return stored.rows(trials, self.outcomes, folds=folds, more=more)
 
     def importances(self, *, by: str | None = None) -> dict[str, float]:
         """Returns the share that each hyperparameter has in the objective, greatest first; they sum to 1.
@@ -159,7 +145,7 @@ class Searched(TrialRunner):
         name = self.objectives.named(by).name
         done = [row for row in self.rows() if row["status"] == "completed"]
         values = [row[name] for row in done]
-        return importances([report.settings_of(row) for row in done], values)
+        return importances([stored.settings_of(row) for row in done], values)
 
     def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
         """Writes one page in HTML that needs nothing else, and returns where it is.
@@ -170,11 +156,7 @@ class Searched(TrialRunner):
         Args:
             path: Of the file, in a directory that is there.
         """
-        place = Path(path)
-        traces = {key: found.traceback for key, found in self.outcomes.items() if found.traceback}
-        title = f"Search {self.project_name!r}"
-        place.write_text(report.page(title, self.rows(), self.oracle.objective, traces), encoding="utf-8")
-        return place
+        return report.write(path, self.project_name, self.rows(), self.oracle.objective, self.outcomes)
 
     def _best(self, by: str | None = None) -> Any:
         best = self.best_trials(1, by)

@@ -1,7 +1,9 @@
 """Keras models inside scikit-learn's own searches."""
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -30,13 +32,35 @@ class _Named:
         settings = copy.deepcopy({"model_kwargs": self.model_kwargs, "fit_kwargs": self.fit_kwargs})
         return type(self)(self.model, **settings)  # type: ignore[call-arg]
 
+    def predict(self, X: Any) -> Any:  # noqa: N803 - scikit-learn's name
+        with _silent(getattr(self, "model_", None)):
+            return super().predict(X)  # type: ignore[misc]
+
 
 class _Classifier(_Named, keras.wrappers.SKLearnClassifier):
     """A classifier with named arguments."""
 
+    def decision_function(self, X: Any) -> Any:  # noqa: N803 - scikit-learn's name
+        with _silent(getattr(self, "model_", None)):
+            return super().decision_function(X)
+
 
 class _Regressor(_Named, keras.wrappers.SKLearnRegressor):
     """A regressor with named arguments."""
+
+
+@contextlib.contextmanager
+def _silent(model: keras.Model | None) -> Iterator[None]:
+    """Keeps a model from showing a progress bar for each fold that is scored: Keras' wrapper has no argument for it."""
+    if model is None:  # Not fitted: that is told by scikit-learn.
+        yield
+        return
+    # Not by `keras.config.disable_interactive_logging`, which the thread that draws the bar on JAX and torch ignores.
+    object.__setattr__(model, "predict", functools.partial(model.predict, verbose=0))
+    try:
+        yield
+    finally:
+        object.__delattr__(model, "predict")
 
 
 _KINDS = {"classifier": _Classifier, "regressor": _Regressor}

@@ -166,6 +166,7 @@ class Tuner(Searched):
             "objective": project.objective_config(self.oracle.objective),
             "folds": folds.describe(self.cv),
             "space": self.oracle.get_space().get_config()["space"],
+            "limits": {"max_trials": self.oracle.max_trials, "max_epochs_total": self.budget.max_epochs_total},
         } | {part: learnt.get(part, {}) for part in project.LEARNT_BY_SEARCH}
         return json.loads(json.dumps(described))
 
