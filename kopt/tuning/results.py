@@ -28,7 +28,9 @@ class Searched(TrialRunner):
         Args:
             n: How many, >= 1.
         """
-        return [trial.hyperparameters for trial in self.best_trials(checks.count("n", n))]
+        checks.count("n", n)
+        self.refreshed()
+        return [trial.hyperparameters for trial in self.best_trials(n)]
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[keras_tuner.HyperParameters]:
         """Returns `best_hyperparameters(num_trials)`."""
@@ -97,6 +99,7 @@ class Searched(TrialRunner):
 
     def rows(self, *, folds: bool = False) -> list[dict[str, Any]]:
         """Returns the rows of `results`."""
+        self.refreshed()
         rows = []
         for key, trial in sorted(getattr(self.oracle, "trials", {}).items(), key=lambda item: item[0].zfill(20)):
             found = self.outcomes.get(key)
@@ -141,6 +144,7 @@ class Searched(TrialRunner):
         return place
 
     def _best(self) -> Any:
+        self.refreshed()
         best = self.best_trials(1)
         if not best:
             failed = [found.error for found in self.outcomes.values() if found.status == "failed"]

@@ -53,6 +53,18 @@ class TrialRunner(keras_tuner.Tuner):
         fit = type(self.hypermodel).fit
         return type(self).run_trial is TrialRunner.run_trial and fit is keras_tuner.HyperModel.fit
 
+    @property
+    def _shared(self) -> Any:
+        """The oracle of a search with a storage; None without one."""
+        return self.oracle if hasattr(self.oracle, "hand_in") else None
+
+    def refreshed(self) -> dict[str, Outcome]:
+        """Returns what came of the trials that have ended, those of other workers included."""
+        if self._shared is not None:
+            self._shared.refresh()
+            self.outcomes = dict(self._shared.outcomes)
+        return self.outcomes
+
     def on_trial_begin(self, trial: Any) -> None:
         """Forgets what a run of this trial has left that was killed or is tried again."""
         trial.metrics = type(trial.metrics)()
@@ -61,14 +73,23 @@ class TrialRunner(keras_tuner.Tuner):
 
     def on_trial_end(self, trial: Any) -> None:
         """Writes what came of the trial, tells the oracle, and deletes weights that are no longer among the best."""
-        self.outcomes[trial.trial_id].write(Path(self.get_trial_dir(trial.trial_id)))
+        found, files = self.outcomes[trial.trial_id], self._files_of(trial.trial_id)
+        if self._shared is None:
+            found.write(Path(self.get_trial_dir(trial.trial_id)))
+        else:
+            self._shared.hand_in(found)
         super().on_trial_end(trial)
         if self._is_worker():
             self.outcomes = outcome.read(Path(self.project_dir))  # Others have trials, too.
+        elif self._shared is not None and self._shared.refused(trial.trial_id):
+            for path in files:
+                path.unlink(missing_ok=True)
+        self.refreshed()
         kept = {best.trial_id for best in self.best_trials(self.keep_models)}
         for path in self._files():
             key = path.parent.name.removeprefix("trial_")
-            if key in self.outcomes and key not in kept and not is_state(path):
+            stays = key in kept and (self._shared is None or path in self._files_of(key))
+            if key in self.outcomes and not stays and not is_state(path):
                 path.unlink(missing_ok=True)  # Another worker may have been faster.
 
     def _try_run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
@@ -100,7 +121,7 @@ class TrialRunner(keras_tuner.Tuner):
             results = self.run_trial(trial, *fit_args, **fit_kwargs)
         else:
             results = self.trainings
-            self._isolation.run(trial, self._report, self.trainings)
+            self._isolation.run(trial, self._report, self.trainings, self._suffix(trial.trial_id))
         found = self._running
         if not self.trainings:  # A subclass has run it in its own way.
             for result in results if isinstance(results, list) else [results]:
@@ -187,7 +208,16 @@ class TrialRunner(keras_tuner.Tuner):
 
     def _weights(self, trial_id: str, fold: int | None) -> Path:
         name = "checkpoint" if fold is None else f"fold_{fold}"
-        return Path(self.get_trial_dir(trial_id)) / f"{name}.weights.h5"
+        return Path(self.get_trial_dir(trial_id)) / f"{name}{self._suffix(trial_id)}.weights.h5"
+
+    def _suffix(self, trial_id: str) -> str:
+        """Returns what tells the files of one try at a trial from those of another one, whose worker may still live."""
+        return getattr(self.oracle, "suffix_of", lambda _: "")(trial_id)
+
+    def _files_of(self, trial_id: str) -> list[Path]:
+        """Returns where the weights of a trial may be: those of the try that counts."""
+        count = 1 if self._splits is None else len(self._splits)
+        return [self._weights(trial_id, None if self._splits is None else fold) for fold in range(count)]
 
     def _keep(self, trial: Any, model: Any, watch: Watch, training: Training) -> None:
         """Writes the best epoch's weights and optimizer, unless another execution of the same fold was better."""
@@ -233,6 +263,12 @@ class TrialRunner(keras_tuner.Tuner):
         """
         path = self._weights(trial.trial_id, None if self.cv is None else fold)
         if not path.exists():
+            if self._shared is not None:
+                raise ValueError(
+                    f"Trial {trial.trial_id} has no weights here. Received: keep_models={self.keep_models}; it was run "
+                    f"by {self._shared.whereabouts(trial.trial_id)}. Load it there, let all workers have one "
+                    "`directory`, or train with its hyperparameters anew: `refit`."
+                )
             raise ValueError(
                 f"Trial {trial.trial_id} has no weights on disk. Received: keep_models={self.keep_models}; the best "
                 "trials only keep theirs. `refit` trains with its hyperparameters anew."

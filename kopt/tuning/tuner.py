@@ -27,6 +27,7 @@ from kopt.tuning.running import copied, is_model
 from kopt.tuning.seeding import derived_seed
 
 _log = logging.getLogger(__name__)
+JOINING = ("resume", "error")
 _ORACLE = ("sampler", "pruner", "hyperparameters", "tune_new_entries", "allow_new_entries", "max_retries_per_trial")
 _TUNER = ("max_model_size", "optimizer", "loss", "metrics", "distribution_strategy", "tuner_id")
 
@@ -52,7 +53,8 @@ class Tuner(Searched):
         max_trials: Number of trials, >= 1; 10 if there is no oracle.
         cv: None, a number of folds >= 2, or a scikit-learn splitter. A number is stratified if `y` looks like classes
             (strings, 0 to k - 1, one-hot rows) and grouped if `search` is given `groups=`.
-        on_existing: What to do with a search that is in the directory already: "error", "resume" or "overwrite".
+        on_existing: What to do with a search that is in the directory already: "error", "resume" or "overwrite". None
+            is "error"; with `storage` it is "resume", which joins the search, and "overwrite" is none.
         keep_models: How many of the best trials keep their weights on disk, >= 0.
         time_budget: Seconds, > 0, after which no trial begins in one `search`; the running one ends as usual.
         max_epochs_total: Epochs of all trials and folds together, >= 1, after which no trial begins.
@@ -61,6 +63,13 @@ class Tuner(Searched):
         isolate: "process" runs each trial in a process of its own, which takes the seconds that importing takes: its
             memory is given back, and if it dies, by a segmentation fault or for want of memory, the trial has failed.
             What `search` is given and the build function refers to must be picklable. POSIX only. None: in this one.
+        storage: Where the trials are, for any number of workers: processes that run the same script. "journal" is a
+            file in the project's directory ("journal:///path/to/file": elsewhere); addresses are "sqlite:///search.db",
+            "postgresql://user@host/database", "redis://host:6379/0"; or an `optuna.storages.BaseStorage`. The search
+            is known there by `project_name`. None: in the directory, for one process.
+        worker_timeout: With `storage`: seconds without a sign of life, > 0, after which a worker counts as dead and its
+            trial is run again by another one. None: never.
+        max_deaths_per_trial: With `storage`: how many workers may die with a trial before it has failed, >= 1.
         tensorboard: Directory to log to for TensorBoard, with `kopt.callbacks.TensorBoard`: a run per trial and fold,
             the table of hyperparameters, and the scalar `search/best_so_far`. None logs nothing.
         directory: Where the project's directory is made; not a remote address.
@@ -73,6 +82,8 @@ class Tuner(Searched):
     Raises:
         ValueError: An argument is out of its range; there is a search already; the stored one is another one.
         TypeError: An unknown argument, or a build function that returns no model.
+        ConnectionError: The storage cannot be reached.
+        ImportError: The driver of the storage is not installed.
 
     Example:
 
@@ -92,27 +103,34 @@ class Tuner(Searched):
         objective: Any = None,
         max_trials: int | None = None,
         cv: Any = None,
-        on_existing: str = "error",
+        on_existing: str | None = None,
         keep_models: int = 1,
         time_budget: float | None = None,
         max_epochs_total: int | None = None,
         max_consecutive_failures: int | None = None,
         executions_per_trial: int = 1,
         isolate: str | None = None,
+        storage: Any = None,
+        worker_timeout: float | None = 60.0,
+        max_deaths_per_trial: int = 3,
         tensorboard: str | os.PathLike[str] | None = None,
         directory: str | os.PathLike[str] | None = None,
         project_name: str = "search",
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        oracle = _oracle(oracle, {"objective": objective, "max_trials": max_trials, "seed": seed}, kwargs)
+        shares = None
+        if storage is not None:
+            shares = {"storage": storage, "worker_timeout": worker_timeout, "max_deaths": max_deaths_per_trial}
+        oracle = _oracle(oracle, {"objective": objective, "max_trials": max_trials, "seed": seed}, kwargs, shares)
         self.cv = folds.checked_cv(cv)
         self.keep_models = checks.count("keep_models", keep_models, 0)
         self.budget = Budget(time_budget, max_epochs_total, max_consecutive_failures)
         self.boards = Boards(tensorboard)
         self.isolate = checks.optional(checks.choice, "isolate", isolate, options=["process"])
         checks.count("executions_per_trial", executions_per_trial)
-        on_existing = checks.choice("on_existing", on_existing, project.ON_EXISTING)
+        on_existing = on_existing or ("error" if storage is None else "resume")
+        on_existing = checks.choice("on_existing", on_existing, project.ON_EXISTING if storage is None else JOINING)
         place = _place(directory, project_name)
         self.outcomes: dict[str, Outcome] = {}
         self.trainings = []
@@ -120,9 +138,9 @@ class Tuner(Searched):
         self._splits: list[folds.Split] | None = None
         self._given: folds.Arguments | None = None
         self._seed = None
-        goes_on = not self._is_worker() and project.prepare(place, on_existing)
-        self.boards.prepare(goes_on=goes_on or self._is_worker(), overwrite=on_existing == "overwrite")
-        self._stored = project.read_json(place / project.RECORD) if goes_on else None
+        self._stored = self._found(oracle, place, on_existing)
+        goes_on = self._stored is not None or self._is_worker()
+        self.boards.prepare(goes_on=goes_on, overwrite=on_existing == "overwrite")
         self._prunes = hasattr(oracle, "is_pruned")  # A worker's proxy hides it.
         project.write_whole(oracle)
         oracle.max_consecutive_failed_trials = None  # It would raise before it has saved the trial.
@@ -135,6 +153,13 @@ class Tuner(Searched):
         self.save()
 
     # The project: what it is, and whether it is the stored one.
+
+    def _found(self, oracle: Any, place: Path, on_existing: str) -> dict[str, Any] | None:
+        """Returns what the search is that goes on; None if it is a new one."""
+        if hasattr(oracle, "join"):
+            return oracle.join(place, is_new=on_existing == "error")
+        goes_on = not self._is_worker() and project.prepare(place, on_existing)
+        return project.read_json(place / project.RECORD) if goes_on else None
 
     def _populate_initial_space(self) -> None:
         if self.hypermodel is None:  # A subclass trains in a way of its own.
@@ -157,6 +182,7 @@ class Tuner(Searched):
             "folds": folds.describe(self.cv),
             "space": self.oracle.get_space().get_config()["space"],
             "data": data or {},
+            "storage": getattr(self.oracle, "address", None),
         }
         return json.loads(json.dumps(described))
 
@@ -170,6 +196,9 @@ class Tuner(Searched):
             now["space"] = self._stored["space"]  # It may have grown since: `HyperModel.fit` declares some, too.
             project.check_same(self._stored, now, Path(self.project_dir))
             now["data"] = self._stored["data"] or now["data"]
+        if self._shared is not None:
+            now = self._shared.settle(now, self._seed)
+            self._seed = self._shared.seed
         project.write_json(path, now)
         self._stored = now
 
@@ -187,6 +216,8 @@ class Tuner(Searched):
         self._seed = state["seed"]
 
     def save(self) -> None:
+        if self._shared is not None:
+            return  # The storage has everything.
         if not self._is_worker():
             self.oracle.save()
         project.write_json(Path(self._get_tuner_fname()), self.get_state())
@@ -243,6 +274,8 @@ class Tuner(Searched):
                 raise project.full_disk(error, Path(self.project_dir)) from error
             raise
         finally:
+            if self._shared is not None:
+                self._shared.leave()
             gc.unfreeze()
             if self._isolation is not None:
                 self._isolation.close()
@@ -272,8 +305,8 @@ class Tuner(Searched):
         total, shown = self.oracle.max_trials, verbose not in (0, False)
         with SearchProgress(total, self.oracle.objective, shown=shown) as progress, contextlib.closing(self.boards):
             self.on_search_begin()
-            progress.update(self.outcomes, self._best_id())
-            while not self.budget.is_spent(self.outcomes):
+            while not self.budget.is_spent(self.refreshed()):
+                progress.update(self.outcomes, self._best_id())
                 self.pre_create_trial()
                 trial = self.oracle.create_trial(self.tuner_id)
                 if trial.status == "STOPPED":
@@ -285,6 +318,8 @@ class Tuner(Searched):
                 self._try_run_and_update_trial(trial, *given.args, **given.kwargs)
                 self.on_trial_end(trial)
                 gc.collect()
+                if self._shared is not None and self._shared.refused(trial.trial_id):
+                    continue
                 ended, best = self.outcomes[trial.trial_id], self._best_id()
                 progress.update(self.outcomes, best, ended)
                 score = None if best is None else self.outcomes[best].metrics[self.oracle.objective.name]
@@ -297,7 +332,9 @@ class Tuner(Searched):
         return best[0].trial_id if best else None
 
 
-def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_tuner.Oracle:
+def _oracle(
+    oracle: Any, own: dict[str, Any], kwargs: dict[str, Any], shares: dict[str, Any] | None
+) -> keras_tuner.Oracle:
     """Returns the oracle, made of arguments if there is none; takes those from `kwargs` and checks the rest."""
     if "overwrite" in kwargs:
         raise TypeError('Tuner has no argument `overwrite`: pass on_existing="overwrite" or on_existing="resume".')
@@ -310,7 +347,16 @@ def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_t
         own["max_trials"] = 10 if own["max_trials"] is None else checks.count("max_trials", own["max_trials"])
         if own["seed"] is not None:
             checks.count("seed", own["seed"], 0)
-        return OptunaOracle(**own, **options)
+        if shares is None:
+            return OptunaOracle(**own, **options)
+        if "KERASTUNER_ORACLE_IP" in os.environ:
+            raise checks.fail("storage", "None with KerasTuner's chief and workers", shares["storage"])
+        from kopt.tuning.storage.oracle import StoredOracle  # It needs locks of POSIX.
+
+        return StoredOracle(**shares, **own, **options)
+    if shares is not None:
+        advice = "Pass `objective`, `max_trials`, `sampler` and what else it has to the tuner."
+        raise checks.fail("oracle", "None with `storage`", type(oracle).__name__, advice)
     if not isinstance(oracle, keras_tuner.Oracle):
         advice = f"Call it: {oracle.__name__}(...)." if isinstance(oracle, type) else ""
         raise checks.fail("oracle", "a keras_tuner.Oracle", oracle, advice)
