@@ -92,6 +92,30 @@ def fork_on_demand():
         sys.stdout.flush()
 
 
+class Source:
+    """The process that makes workers."""
+
+    def __enter__(self):
+        paths = f"{Path(__file__).parents[1]}{os.pathsep}{Path(__file__).parent}"
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__))],
+            env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        return self
+
+    def ask(self, *words):
+        """Returns what the process answers."""
+        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline().replace("None", "null"))
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
 class Worker:
     """A process that runs trials.
 
@@ -115,7 +139,7 @@ class Worker:
     def poll(self):
         """Returns its exit code; None while it runs."""
         if self.code is None:
-            self.code = self.crew.ask("wait", self.pid)
+            self.code = self.crew.source.ask("wait", self.pid)
         return self.code
 
     @property
@@ -135,33 +159,23 @@ class Crew:
     """Workers, which are replaced when they are killed.
 
     Args:
+        source: What makes them.
         directory: For notes and projects.
         *arguments: Of each worker, after the directory.
     """
 
-    def __init__(self, directory, *arguments):
+    def __init__(self, source, directory, *arguments):
+        self.source = source
         self.directory = Path(directory)
         self.arguments = [str(directory), *map(str, arguments)]
         self.all = []
 
     def __enter__(self):
-        paths = f"{Path(__file__).parents[1]}{os.pathsep}{Path(__file__).parent}"
-        self._source = subprocess.Popen(
-            [sys.executable, str(Path(__file__))],
-            env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
         return self
-
-    def ask(self, *words):
-        """Returns what the process that makes the workers answers."""
-        self._source.stdin.write(json.dumps(words) + "\n")
-        self._source.stdin.flush()
-        return json.loads(self._source.stdout.readline().replace("None", "null"))
 
     def start(self, *more):
         """Starts a worker and returns it."""
-        worker = Worker(self, self.ask("start", *self.arguments, *more))
+        worker = Worker(self, self.source.ask("start", *self.arguments, *map(str, more)))
         self.all.append(worker)
         return worker
 
@@ -174,9 +188,6 @@ class Crew:
         for worker in self.all:
             if worker.poll() is None:
                 worker.kill()
-        self._source.stdin.close()
-        self._source.wait()
-        self._source.stdout.close()
 
     def run(self, count, *, kills, longest, seed=0, limit=300, during=None):
         """Runs `count` workers at a time until the search is over, and kills some at random moments.

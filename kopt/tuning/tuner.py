@@ -157,7 +157,9 @@ class Tuner(Searched):
     def _found(self, oracle: Any, place: Path, on_existing: str) -> dict[str, Any] | None:
         """Returns what the search is that goes on; None if it is a new one."""
         if hasattr(oracle, "join"):
-            return oracle.join(place, is_new=on_existing == "error")
+            stored = oracle.join(place, is_new=on_existing == "error")
+            self.boards.run = f"search-{oracle.name.replace(':', '-')}"
+            return stored
         goes_on = not self._is_worker() and project.prepare(place, on_existing)
         return project.read_json(place / project.RECORD) if goes_on else None
 

@@ -162,6 +162,11 @@ class JoinedOracle(OptunaOracle):
             number = self._chains[trial_id].last.user_attrs.get(marks.TRY, 1) if trial_id in self._chains else 1
         return "" if number == 1 else f"-{number}"
 
+    @property
+    def name(self) -> str:
+        """Name of this worker: its host and its process id."""
+        return name_of(self._worker)
+
     def whereabouts(self, trial_id: str) -> str:
         """Returns whose trial it is and where that worker keeps weights."""
         worker = self._chains[trial_id].last.user_attrs[marks.WORKER]
