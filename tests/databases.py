@@ -60,13 +60,7 @@ class Postgres:
         self._server = subprocess.Popen(
             [*self._as, *command, "-F"], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), 1):
-                    break
-            except OSError:
-                time.sleep(0.1)
+        _await(self.port)
 
     def stop(self):
         """Stops the server at once, as a crash would."""
@@ -84,3 +78,35 @@ class Postgres:
     def __exit__(self, *_):
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Redis:
+    """A Redis server that keeps nothing on disk, on a port of its own."""
+
+    def __enter__(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _await(self.port)
+        return self
+
+    @property
+    def address(self):
+        """What `storage=` is."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def __exit__(self, *_):
+        self._server.terminate()
+        self._server.wait()
+
+
+def _await(port):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1):
+                return
+        except OSError:
+            time.sleep(0.1)

@@ -148,7 +148,7 @@ class Tuner(Searched):
         own = {"directory": str(place.parent), "project_name": place.name, "executions_per_trial": executions_per_trial}
         super().__init__(oracle, hypermodel, **own, **kwargs)
         self._take_seed(seed)
-        if self._stored is None:
+        if self._stored is None or self._shared is not None:
             self._record({})
         self.save()
 
@@ -158,6 +158,7 @@ class Tuner(Searched):
         """Returns what the search is that goes on; None if it is a new one."""
         if hasattr(oracle, "join"):
             stored = oracle.join(place, is_new=on_existing == "error")
+            self._seed = None if stored is None else oracle.seed
             self.boards.run = f"search-{oracle.name.replace(':', '-')}"
             return stored
         goes_on = not self._is_worker() and project.prepare(place, on_existing)

@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalRedisBackend
 from sqlalchemy.engine import URL, make_url
 
 from kopt._core import checks
-from kopt.tuning.storage.journal import JournalFile
+from kopt.tuning.storage.journal import JournalFile, locked
 from kopt.tuning.storage.passing import first_line, passes
 
 JOURNAL = "journal"
@@ -65,6 +65,8 @@ class Address:
         while True:
             try:
                 return self._open()
+            except ConnectionError:
+                raise
             except Exception as error:
                 # Two workers that begin at once both make the tables: the second one finds them made.
                 is_race = isinstance(error, sqlalchemy.exc.IntegrityError | sqlalchemy.exc.ProgrammingError)
@@ -73,14 +75,18 @@ class Address:
                     continue
                 if not (passes(error) or is_race or isinstance(error, OSError)):
                     raise
-                raise ConnectionError(
-                    f"`storage` must be one that can be reached. Received: storage={self.text!r}. {first_line(error)} "
-                    "No trial has begun."
-                ) from error
+                raise self._unreachable(first_line(error)) from error
+
+    def _unreachable(self, why: str) -> ConnectionError:
+        return ConnectionError(
+            f"`storage` must be one that can be reached. Received: storage={self.text!r}. {why} No trial has begun."
+        )
 
     def _open(self) -> BaseStorage:
         if self.given is not None:
             return optuna.storages.get_storage(self.given)
+        if self.path is not None and not self.path.parent.is_dir():
+            raise self._unreachable(f"There is no directory {str(self.path.parent)!r}.")
         if self.url is None:
             assert self.path is not None
             return JournalStorage(JournalFile(self.path))
@@ -159,7 +165,7 @@ def _given(storage: BaseStorage) -> Address:
 
 
 def _shown(url: URL) -> str:
-    bare = url.set(password=None).difference_update_query(_SECRETS)
+    bare = url._replace(password=None).difference_update_query(_SECRETS)
     return bare.render_as_string(hide_password=False)
 
 
@@ -171,8 +177,6 @@ def _without_password(text: str) -> str:
 
 
 def _database(url: URL, lock: Path | None) -> BaseStorage:
-    from kopt.tuning.storage.journal import locked
-
     arguments: dict[str, Any] = {}
     if url.get_backend_name() == "sqlite":
         arguments = {"timeout": 60}
