@@ -151,9 +151,9 @@ def test_a_storage_that_cannot_be_reached(tmp_path):
         assert "secret" not in str(caught.value)
         assert "127.0.0.1:9/" in str(caught.value)
         assert "No trial has begun." in str(caught.value)
-    with pytest.raises(ConnectionError, match="There is no directory '.*nowhere'"):
+    with pytest.raises(ConnectionError, match=r"There is no directory '.*nowhere'"):
         shared(tmp_path, storage=f"sqlite:///{tmp_path}/nowhere/search.db")
-    with pytest.raises(ConnectionError, match="There is no directory '.*nowhere'"):
+    with pytest.raises(ConnectionError, match=r"There is no directory '.*nowhere'"):
         shared(tmp_path, storage=f"journal://{tmp_path}/nowhere/trials.log")
     with pytest.raises(ImportError, match=r"`storage='oracle://me@host/db'` needs a driver that is not installed"):
         shared(tmp_path, storage="oracle://me:secret@host/db")

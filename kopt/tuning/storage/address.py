@@ -61,12 +61,12 @@ class Address:
             ConnectionError: It cannot be reached.
             ImportError: The driver is not installed.
         """
+        if self.path is not None and not self.path.parent.is_dir():
+            raise self._unreachable(f"There is no directory {str(self.path.parent)!r}.")
         begin = time.monotonic()
         while True:
             try:
                 return self._open()
-            except ConnectionError:
-                raise
             except Exception as error:
                 # Two workers that begin at once both make the tables: the second one finds them made.
                 is_race = isinstance(error, sqlalchemy.exc.IntegrityError | sqlalchemy.exc.ProgrammingError)
@@ -85,8 +85,6 @@ class Address:
     def _open(self) -> BaseStorage:
         if self.given is not None:
             return optuna.storages.get_storage(self.given)
-        if self.path is not None and not self.path.parent.is_dir():
-            raise self._unreachable(f"There is no directory {str(self.path.parent)!r}.")
         if self.url is None:
             assert self.path is not None
             return JournalStorage(JournalFile(self.path))
