@@ -194,9 +194,10 @@ class SharedStudy:
         self._shown.own = trial
         values = outcome["values"] if state == TrialState.COMPLETE else None
         try:
-            self.study.tell(trial.number, values, state, skip_if_finished=True)
-        except UpdateFinishedTrialError:
-            return False
-        # Not what `tell` says: it may have been tried again after it had arrived.
+            self.study.tell(trial.number, values, state)
+        except (UpdateFinishedTrialError, ValueError):
+            # It may also have arrived before it was tried again, as the storage had failed: the state tells.
+            if not self.storage.get_trial(trial._trial_id).state.is_finished():
+                raise
         ended = self.storage.get_trial(trial._trial_id)
         return ended.state == state and OUTCOME in ended.user_attrs
