@@ -262,3 +262,23 @@ def test_cross_validation_is_searched_and_shown(tmp_path):
     assert "Parallel coordinates" in (place / "report.html").read_text()
     for fold in range(2):
         assert steps(events(place / "tensorboard" / "trial_0" / f"fold_{fold}" / "train"), "epoch_loss") == [0]
+
+
+@fast_on_tensorflow
+def test_a_worker_is_killed_and_every_trial_is_there_once(tmp_path):
+    result = run("12_many_workers.py", "--trials", "4", "--epochs", "2", "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    rows = re.findall(
+        r"│ (\d{4}) +│ (\d\.\d{4}) +│ 0\.\d{3} +│ \d+ +│ 0\.\d\d +│ [^│]+│ ([12]) +│ (\d) +│", result.stdout
+    )
+    assert len(rows) == len({row[0] for row in rows}) == 4, result.stdout
+    worker, trial = re.search(r"Worker ([12]) was killed in trial (\d{4}), ", result.stdout).groups()
+    (again,) = [row for row in rows if row[0] == trial]
+    assert again[3] == "1" or again[2] != worker
+    assert "read from disk by a third process" in result.stdout
+    boards = tmp_path / "many-workers" / "tensorboard"
+    assert {path.name for path in boards.glob("trial_*")} >= {f"trial_{row[0]}" for row in rows}
+    assert list(boards.glob("search-*"))
+    result = run("12_many_workers.py", "--storage", "postgresql://me:secret@127.0.0.1:9/db", "--log-dir", str(tmp_path))
+    assert "`storage` must be one that can be reached" in result.stderr
+    assert "secret" not in result.stderr.splitlines()[-1]

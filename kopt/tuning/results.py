@@ -84,7 +84,8 @@ class Searched(TrialRunner):
         """Returns a table of all trials: a DataFrame if pandas is installed, else a list of dicts.
 
         Columns are `trial`, `status` ("completed", "pruned", "failed", "running"), the metrics of the best epoch (with
-        folds their mean, and `<name>_std`), `epochs`, `seconds`, `hp/<name>` of the active hyperparameters, `error`.
+        folds their mean, and `<name>_std`), `epochs`, `seconds`, `hp/<name>` of the active hyperparameters, `error`;
+        with a storage also `worker`, who has run it (host and process), and `tries`, the one that counts included.
 
         Args:
             folds: Whether to have a row for each training, with `fold`, `execution` and `best_epoch`, in place of a row
@@ -106,6 +107,7 @@ class Searched(TrialRunner):
             values = {f"hp/{name}": value for name, value in values_of(trial).items()}
             ended = found is not None and trial.status in ("COMPLETED", "FAILED")
             row = {"trial": key, "status": found.status if ended and found is not None else "running"}
+            row |= {} if self._shared is None else self._shared.run_by(key)
             if found is None or not folds:
                 told = {} if found is None else {"epochs": found.epochs, "seconds": found.seconds, "error": found.error}
                 rows.append(row | (found.metrics if found is not None else {}) | told | values)

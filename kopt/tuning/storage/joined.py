@@ -167,6 +167,11 @@ class JoinedOracle(OptunaOracle):
         """Name of this worker: its host and its process id."""
         return name_of(self._worker)
 
+    def run_by(self, trial_id: str) -> dict[str, Any]:
+        """Returns who has run a trial, or runs it, and how many tries there were."""
+        chain = self._chains[trial_id]
+        return {"worker": name_of(chain.last.user_attrs[marks.WORKER]), "tries": len(chain.tries)}
+
     def whereabouts(self, trial_id: str) -> str:
         """Returns whose trial it is and where that worker keeps weights."""
         worker = self._chains[trial_id].last.user_attrs[marks.WORKER]
