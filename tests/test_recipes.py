@@ -264,7 +264,7 @@ def test_cross_validation_is_searched_and_shown(tmp_path):
         assert steps(events(place / "tensorboard" / "trial_0" / f"fold_{fold}" / "train"), "epoch_loss") == [0]
 
 
-@fast_on_tensorflow
+@pytest.mark.slow
 def test_a_worker_is_killed_and_every_trial_is_there_once(tmp_path):
     result = run("12_many_workers.py", "--trials", "4", "--epochs", "2", "--log-dir", str(tmp_path))
     assert result.returncode == 0, result.stderr
@@ -279,6 +279,3 @@ def test_a_worker_is_killed_and_every_trial_is_there_once(tmp_path):
     boards = tmp_path / "many-workers" / "tensorboard"
     assert {path.name for path in boards.glob("trial_*")} >= {f"trial_{row[0]}" for row in rows}
     assert list(boards.glob("search-*"))
-    result = run("12_many_workers.py", "--storage", "postgresql://me:secret@127.0.0.1:9/db", "--log-dir", str(tmp_path))
-    assert "`storage` must be one that can be reached" in result.stderr
-    assert "secret" not in result.stderr.splitlines()[-1]
