@@ -58,10 +58,15 @@ class TrialRunner(keras_tuner.Tuner):
         """The oracle of a search with a storage; None without one."""
         return self.oracle if hasattr(self.oracle, "hand_in") else None
 
-    def refreshed(self) -> dict[str, Outcome]:
-        """Returns what came of the trials that have ended, those of other workers included."""
+    def refreshed(self, *, read: bool = True) -> dict[str, Outcome]:
+        """Returns what came of the trials that have ended, those of other workers included.
+
+        Args:
+            read: Whether to read it now; otherwise, what was read last.
+        """
         if self._shared is not None:
-            self._shared.refresh()
+            if read:
+                self._shared.refresh()
             self.outcomes = dict(self._shared.outcomes)
         return self.outcomes
 

@@ -308,7 +308,8 @@ class Tuner(Searched):
         total, shown = self.oracle.max_trials, verbose not in (0, False)
         with SearchProgress(total, self.oracle.objective, shown=shown) as progress, contextlib.closing(self.boards):
             self.on_search_begin()
-            while not self.budget.is_spent(self.refreshed()):
+            self.refreshed()
+            while not self.budget.is_spent(self.refreshed(read=False)):
                 progress.update(self.outcomes, self._best_id())
                 self.pre_create_trial()
                 trial = self.oracle.create_trial(self.tuner_id)

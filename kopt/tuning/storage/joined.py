@@ -119,14 +119,19 @@ class JoinedOracle(OptunaOracle):
 
     # What all workers have done.
 
-    def refresh(self) -> History:
-        """Reads what all workers have done."""
-        attributes = self._shared.attributes()
-        self._check(attributes)
-        space = attributes.get(SPACE)
-        if space is not None and space != self._space:
-            self.update_space(keras_tuner.HyperParameters.from_config({"space": space, "values": {}}))
-            self._space, self._known = space, {}
+    def refresh(self, *, search: bool = True) -> History:
+        """Reads what all workers have done.
+
+        Args:
+            search: Whether also to read what the search is: whether it is still this one, and its space.
+        """
+        if search:
+            attributes = self._shared.attributes()
+            self._check(attributes)
+            space = attributes.get(SPACE)
+            if space is not None and space != self._space:
+                self.update_space(keras_tuner.HyperParameters.from_config({"space": space, "values": {}}))
+                self._space, self._known = space, {}
         history = self._shared.history()
         self._chains = {id_of(chain): chain for chain in history.chains}
         self.trials = {key: self._trial(key, chain) for key, chain in self._chains.items()}

@@ -110,14 +110,14 @@ class StoredOracle(JoinedOracle):
 
     def _begin(self, mine: FrozenTrial, root: int) -> Trial | None:
         self._mine, self._is_lost = (f"{root:04d}", mine), False
-        history = self.refresh()
+        history = self.refresh(search=False)
         chain = history.chain(root)
         if chain is None or chain.last.number != mine.number:
             self._drop(marks.SPARE)
             return None
         self._pulse = Pulse(self.timeout, self._beat)
         try:
-            values = chain.values or self._propose(mine, root)
+            values = chain.values or self._propose(mine, history, root)
         except UpdateFinishedTrialError:  # It was given away meanwhile.
             values = None
         if values is None:
@@ -136,11 +136,12 @@ class StoredOracle(JoinedOracle):
         self._shared.give_up(self._mine[1])
         self._release()
 
-    def _propose(self, mine: FrozenTrial, root: int) -> dict[str, Any] | None:
+    def _propose(self, mine: FrozenTrial, history: History, root: int) -> dict[str, Any] | None:
         """Returns the values of this worker's trial; None if they are those of another trial."""
-        self._await_turn(root)
+        self._await_turn(history, root)
         space = SpaceMap(self.hyperparameters)
-        self._add_earlier(space)
+        if self._sources:
+            self._add_earlier(space)
         wanted = self._enqueued()
         if wanted is not None:
             self._shared.set(mine, marks.ENQUEUED, wanted)
@@ -153,21 +154,22 @@ class StoredOracle(JoinedOracle):
             lambda item: self._shared.fix(mine, item, given[item.key]) if item.key in given else item.suggest(trial)
         )
         self._shared.set(mine, marks.VALUES, values)
-        self.refresh()
+        self.refresh(search=False)
         return None if self._duplicate(values) else values
 
-    def _await_turn(self, root: int) -> None:
+    def _await_turn(self, history: History, root: int) -> None:
         """Waits until those that have begun before have proposed: none repeats another one, and each sees the others.
 
         Not for long: one of them may have died.
         """
         begin, pause = time.monotonic(), 0.02
         while time.monotonic() - begin < TURN:
-            before = [c for c in self.refresh().chains if c.number < root and c.runs and c.values is None]
+            before = [c for c in history.chains if c.number < root and c.runs and c.values is None]
             if not [c for c in before if not is_dead(c.last.user_attrs[marks.WORKER])]:
                 return
             time.sleep(pause)
             pause = min(2 * pause, IDLE)
+            history = self.refresh(search=False)
 
     def _enqueued(self) -> dict[str, Any] | None:
         """Returns the next of the configurations that the user has enqueued in the script that all workers run."""
@@ -246,7 +248,6 @@ class StoredOracle(JoinedOracle):
         self._shared.study.sampler = self._make(mine.number, space.tree())
         counts = self._shared.tell(mine, json.loads(json.dumps(told, default=project.plain)))
         self._release()
-        self.refresh()
         if counts:
             self._refused.discard(trial.trial_id)
             return
