@@ -5,6 +5,7 @@ worker by `fork`, before it has any thread: from there on they are processes lik
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -62,9 +63,14 @@ def work(arguments):
     parser.add_argument("--deaths", type=int, default=20)
     parser.add_argument("--die-in", type=int, default=0)
     parser.add_argument("--poison", action="store_true")
+    parser.add_argument("--grid", type=int, default=0, help="whole numbers from 0 to this")
     options = parser.parse_args(arguments)
+    hp = keras_tuner.HyperParameters()
+    if options.grid:
+        hp.Int("u", 0, options.grid)
     tuner = tuning.Tuner(
-        Slow(options), objective=keras_tuner.Objective("score", "min"), max_trials=options.trials, sampler="random",
+        Slow(options), objective=keras_tuner.Objective("score", "min"), max_trials=options.trials,
+        sampler="grid" if options.grid else "random", hyperparameters=hp if options.grid else None,
         storage=options.storage, worker_timeout=options.timeout, max_deaths_per_trial=options.deaths, seed=0,
         directory=options.directory, project_name="shared",
     )  # fmt: skip
@@ -220,6 +226,20 @@ class Crew:
                 during()
             time.sleep(0.02)
         return killed
+
+
+def stop_between_writes(worker, journal):
+    """Stops a worker at a moment when it does not hold the journal's lock, for which all others would wait."""
+    while True:
+        worker.signal(signal.SIGSTOP)
+        with journal.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                worker.signal(signal.SIGCONT)
+                time.sleep(0.01)
+                continue
+        return
 
 
 def until(true, limit=60.0):

@@ -9,7 +9,7 @@ import databases
 import keras
 import optuna
 import pytest
-from many_workers import Crew, Source, until
+from many_workers import Crew, Source, stop_between_writes, until
 
 from kopt.tuning.storage.address import address_of
 from kopt.tuning.storage.reading import read
@@ -67,6 +67,20 @@ def test_two_workers_and_two_kills(source, tmp_path):
     killed(source, tmp_path, "journal", count=2, kills=2, trials=8, seconds=0.4)
 
 
+def test_workers_that_propose_at_once_try_each_point_of_a_grid_once(source, tmp_path):
+    with Crew(source, tmp_path, "journal", "--grid", 9, "--trials", 50, "--seconds", 0) as crew:
+        crew.run(3, kills=0, longest=1.0)
+        trials, outcomes = found(tmp_path)
+        points = [
+            (trial.hyperparameters.values["u"], trial.hyperparameters.values["kind"]) for trial in trials.values()
+        ]
+        assert sorted(points) == [(u, kind) for u in range(10) for kind in "ab"]
+        assert {outcome.status for outcome in outcomes.values()} == {"completed"}
+        begun = [note for worker in crew.all for note in worker.notes if note.startswith("begin")]
+        assert len(begun) == 20
+        assert all(any(note.startswith("begin") for note in worker.notes) for worker in crew.all)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["journal", "sqlite", "postgresql"])
 def test_twenty_kills_lose_nothing(source, tmp_path, kind):
@@ -82,7 +96,7 @@ def test_a_worker_that_comes_back_changes_nothing(source, tmp_path):
     with Crew(source, tmp_path, "journal", "--trials", 14, "--seconds", 0.4, "--timeout", 2) as crew:
         stopped = crew.start()
         until(lambda: len(stopped.notes) == 3)  # It has ended one trial and is in the middle of the second.
-        stopped.signal(signal.SIGSTOP)
+        stop_between_writes(stopped, tmp_path / "shared" / "journal.log")
         (value,) = [note.removeprefix("begin ") for note in stopped.notes[2:]]
         other = crew.start()
         until(lambda: f"end {value}" in other.notes)
