@@ -27,7 +27,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = command_line(__doc__)
     parser.add_argument("--trials", type=int, default=12, help="of both workers together (default 12)")
     parser.add_argument("--epochs", type=int, default=10, help="passes over the training digits (default 10)")
-    parser.add_argument("--storage", default="journal", help='such as "sqlite:////tmp/search.db" (default: a journal)')
+    parser.add_argument("--storage", default="journal", help='such as "sqlite:///search.db" (default: a journal)')
     parser.add_argument("--seed", type=int, default=0, help="of settings and trainings (default 0)")
     parser.add_argument("--worker", action="store_true", help="be one of the workers, of which this script starts two")
     return parsed(parser, argv, trials=2, epochs=1, seed=0)
