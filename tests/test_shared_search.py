@@ -169,7 +169,7 @@ def test_other_arguments_that_a_storage_rules_out(tmp_path):
     with pytest.raises(ValueError, match="`max_deaths_per_trial` must be an integer >= 1"):
         shared(tmp_path, max_deaths_per_trial=0)
     oracle = tuning.OptunaOracle(keras_tuner.Objective("score", "min"))
-    with pytest.raises(ValueError, match=r"`oracle` must be None with `storage`. .* Pass `objective`"):
+    with pytest.raises(ValueError, match=r"`storage` must be None if there is an oracle, which has its own"):
         tuning.Tuner(searches.Curve(), oracle, storage="journal", directory=tmp_path)
     shared(tmp_path)
     with pytest.raises(ValueError, match=r"`on_existing` must be \"resume\".* take another `project_name`"):

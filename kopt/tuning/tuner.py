@@ -25,9 +25,9 @@ from kopt.tuning.progress import SearchProgress
 from kopt.tuning.results import Searched
 from kopt.tuning.running import copied, is_model
 from kopt.tuning.seeding import derived_seed
+from kopt.tuning.sharing import found, on_existing_of, shared_oracle
 
 _log = logging.getLogger(__name__)
-JOINING = ("resume", "error")
 _ORACLE = ("sampler", "pruner", "hyperparameters", "tune_new_entries", "allow_new_entries", "max_retries_per_trial")
 _TUNER = ("max_model_size", "optimizer", "loss", "metrics", "distribution_strategy", "tuner_id")
 
@@ -119,18 +119,17 @@ class Tuner(Searched):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        shares = None
+        own: dict[str, Any] = {"objective": objective, "max_trials": max_trials, "seed": seed}
         if storage is not None:
-            shares = {"storage": storage, "worker_timeout": worker_timeout, "max_deaths": max_deaths_per_trial}
-        oracle = _oracle(oracle, {"objective": objective, "max_trials": max_trials, "seed": seed}, kwargs, shares)
+            own |= {"storage": storage, "worker_timeout": worker_timeout, "max_deaths": max_deaths_per_trial}
+        oracle = _oracle(oracle, own, kwargs)
         self.cv = folds.checked_cv(cv)
         self.keep_models = checks.count("keep_models", keep_models, 0)
         self.budget = Budget(time_budget, max_epochs_total, max_consecutive_failures)
         self.boards = Boards(tensorboard)
         self.isolate = checks.optional(checks.choice, "isolate", isolate, options=["process"])
         checks.count("executions_per_trial", executions_per_trial)
-        on_existing = on_existing or ("error" if storage is None else "resume")
-        on_existing = checks.choice("on_existing", on_existing, project.ON_EXISTING if storage is None else JOINING)
+        on_existing = on_existing_of(on_existing, storage)
         place = _place(directory, project_name)
         self.outcomes: dict[str, Outcome] = {}
         self.trainings = []
@@ -138,31 +137,22 @@ class Tuner(Searched):
         self._splits: list[folds.Split] | None = None
         self._given: folds.Arguments | None = None
         self._seed = None
-        self._stored = self._found(oracle, place, on_existing)
+        self._stored = None if self._is_worker() else found(oracle, place, on_existing)
         goes_on = self._stored is not None or self._is_worker()
+        self.boards.run = getattr(oracle, "board", self.boards.run)
         self.boards.prepare(goes_on=goes_on, overwrite=on_existing == "overwrite")
         self._prunes = hasattr(oracle, "is_pruned")  # A worker's proxy hides it.
         project.write_whole(oracle)
         oracle.max_consecutive_failed_trials = None  # It would raise before it has saved the trial.
         oracle.verbose = 0
-        own = {"directory": str(place.parent), "project_name": place.name, "executions_per_trial": executions_per_trial}
-        super().__init__(oracle, hypermodel, **own, **kwargs)
+        kwargs |= {"directory": str(place.parent), "project_name": place.name}
+        super().__init__(oracle, hypermodel, executions_per_trial=executions_per_trial, **kwargs)
         self._take_seed(seed)
         if self._stored is None or self._shared is not None:
             self._record({})
         self.save()
 
     # The project: what it is, and whether it is the stored one.
-
-    def _found(self, oracle: Any, place: Path, on_existing: str) -> dict[str, Any] | None:
-        """Returns what the search is that goes on; None if it is a new one."""
-        if hasattr(oracle, "join"):
-            stored = oracle.join(place, is_new=on_existing == "error")
-            self._seed = None if stored is None else oracle.seed
-            self.boards.run = f"search-{oracle.name.replace(':', '-')}"
-            return stored
-        goes_on = not self._is_worker() and project.prepare(place, on_existing)
-        return project.read_json(place / project.RECORD) if goes_on else None
 
     def _populate_initial_space(self) -> None:
         if self.hypermodel is None:  # A subclass trains in a way of its own.
@@ -207,6 +197,8 @@ class Tuner(Searched):
 
     def _take_seed(self, seed: int | None) -> None:
         """Takes the seed of a new search; one that goes on has its own, on which its folds depend."""
+        if self._shared is not None and self._stored is not None:
+            self._seed = self._shared.seed
         if self._seed is None:
             self._seed = getattr(self.oracle, "seed", 0) if seed is None else seed
         elif seed not in (None, self._seed):
@@ -336,9 +328,7 @@ class Tuner(Searched):
         return best[0].trial_id if best else None
 
 
-def _oracle(
-    oracle: Any, own: dict[str, Any], kwargs: dict[str, Any], shares: dict[str, Any] | None
-) -> keras_tuner.Oracle:
+def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_tuner.Oracle:
     """Returns the oracle, made of arguments if there is none; takes those from `kwargs` and checks the rest."""
     if "overwrite" in kwargs:
         raise TypeError('Tuner has no argument `overwrite`: pass on_existing="overwrite" or on_existing="resume".')
@@ -351,16 +341,7 @@ def _oracle(
         own["max_trials"] = 10 if own["max_trials"] is None else checks.count("max_trials", own["max_trials"])
         if own["seed"] is not None:
             checks.count("seed", own["seed"], 0)
-        if shares is None:
-            return OptunaOracle(**own, **options)
-        if "KERASTUNER_ORACLE_IP" in os.environ:
-            raise checks.fail("storage", "None with KerasTuner's chief and workers", shares["storage"])
-        from kopt.tuning.storage.oracle import StoredOracle  # It needs locks of POSIX.
-
-        return StoredOracle(**shares, **own, **options)
-    if shares is not None:
-        advice = "Pass `objective`, `max_trials`, `sampler` and what else it has to the tuner."
-        raise checks.fail("oracle", "None with `storage`", type(oracle).__name__, advice)
+        return shared_oracle(**own, **options) if "storage" in own else OptunaOracle(**own, **options)
     if not isinstance(oracle, keras_tuner.Oracle):
         advice = f"Call it: {oracle.__name__}(...)." if isinstance(oracle, type) else ""
         raise checks.fail("oracle", "a keras_tuner.Oracle", oracle, advice)

@@ -104,13 +104,16 @@ class JoinedOracle(OptunaOracle):
         now = {"description": own, "seed": seed, "max_trials": self.max_trials, "max_deaths": self.max_deaths}
         if stored is not None:
             now = stored | {"max_trials": max(stored["max_trials"], self.max_trials)}
-            now["description"] = stored["description"] | {"data": stored["description"]["data"] or own["data"]}
+            known = stored["description"]
+            # What is not known before the search begins, such as its data.
+            learnt = {part: own[part] for part, value in known.items() if value == {} and part in own}
+            now["description"] = known | learnt
         self._description = own
         if now != stored:
             self._shared.set_attribute(SEARCH, now)
         self._check(self._shared.attributes())
         self._take_seed(now["seed"])
-        return description | {"data": now["description"]["data"]}
+        return description | now["description"]
 
     def _check(self, attributes: dict[str, Any]) -> None:
         """Checks that no other search has come between: two that began at once."""
@@ -168,9 +171,9 @@ class JoinedOracle(OptunaOracle):
         return "" if number == 1 else f"-{number}"
 
     @property
-    def name(self) -> str:
-        """Name of this worker: its host and its process id."""
-        return name_of(self._worker)
+    def board(self) -> str:
+        """Where this worker logs what belongs to no single trial."""
+        return f"search-{name_of(self._worker).replace(':', '-')}"
 
     def run_by(self, trial_id: str) -> dict[str, Any]:
         """Returns who has run a trial, or runs it, and how many tries there were."""
