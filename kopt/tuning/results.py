@@ -20,7 +20,7 @@ from kopt.tuning.seeding import derived_seed, seed_training
 class Searched(TrialRunner):
     """The part of `kopt.tuning.Tuner` that answers what came of the search."""
 
-    _given: folds.Arguments | None
+    _given: folds.Arguments | None = None
 
     def best_hyperparameters(self, n: int = 1) -> list[keras_tuner.HyperParameters]:
         """Returns the hyperparameters of the best `n` trials, best first; pruned and failed ones are none of them.

@@ -41,11 +41,11 @@ class TrialRunner(keras_tuner.Tuner):
     boards: Boards
     _prunes: bool
     trainings: list[Training]
-    _isolation: Isolation | None
+    _isolation: Isolation | None = None
     _report: Reporter | None = None
     _running: Outcome
-    _seed: int | None
-    _splits: list[folds.Split] | None
+    _seed: int | None = None
+    _splits: list[folds.Split] | None = None
 
     @property
     def trains_plainly(self) -> bool:

@@ -133,10 +133,6 @@ class Tuner(Searched):
         place = _place(directory, project_name)
         self.outcomes: dict[str, Outcome] = {}
         self.trainings = []
-        self._isolation = None
-        self._splits: list[folds.Split] | None = None
-        self._given: folds.Arguments | None = None
-        self._seed = None
         self._stored = None if self._is_worker() else found(oracle, place, on_existing)
         goes_on = self._stored is not None or self._is_worker()
         self.boards.run = getattr(oracle, "board", self.boards.run)
