@@ -338,3 +338,20 @@ def test_scikit_learn_searches_and_the_best_is_trained_again(tmp_path):
     tried = re.search(r"│ grid +│ [^│]+│ [^│]+│ (\d+) +│ ([^ ]+) +│", result.stdout)
     assert tried[1] in ("16", "64")
     assert tried[2] in ("0.001", "1")
+
+
+@pytest.mark.slow
+def test_a_worker_is_killed_and_every_trial_is_there_once(tmp_path):
+    result = run("12_many_workers.py", "--trials", "4", "--epochs", "2", "--log-dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    rows = re.findall(
+        r"│ (\d{4}) +│ (\d\.\d{4}) +│ 0\.\d{3} +│ \d+ +│ 0\.\d\d +│ [^│]+│ ([12]) +│ (\d) +│", result.stdout
+    )
+    assert len(rows) == len({row[0] for row in rows}) == 4, result.stdout
+    worker, trial = re.search(r"Worker ([12]) was killed in trial (\d{4}), ", result.stdout).groups()
+    (again,) = [row for row in rows if row[0] == trial]
+    assert again[3] == "1" or again[2] != worker
+    assert "read from disk by a third process" in result.stdout
+    boards = tmp_path / "many-workers" / "tensorboard"
+    assert {path.name for path in boards.glob("trial_*")} >= {f"trial_{row[0]}" for row in rows}
+    assert list(boards.glob("search-*"))

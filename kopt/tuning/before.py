@@ -1,8 +1,9 @@
 """What is checked before the first trial trains: the hypermodel, its ranges, what `search` is given, the objective."""
 
+import contextlib
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -138,3 +139,30 @@ class FirstBatch(keras.callbacks.Callback):
         for objective in objectives:
             if not objective.has_value(dict.fromkeys([*known, "learning_rate"], 0.0)):
                 raise missing_objective(objective, known)
+
+
+def is_model(made: Any) -> Any:
+    """Returns what a build function returned, if it is a Keras model."""
+    if not isinstance(made, keras.Model):
+        raise keras_tuner.errors.FatalTypeError(
+            "`hypermodel` must be a function that returns a compiled keras.Model, or a HyperModel whose `build` does. "
+            f"It returned {made!r} of class {type(made).__name__}."
+        )
+    return made
+
+
+@contextlib.contextmanager
+def checked_builds(hypermodel: Any) -> Iterator[list[Any]]:
+    """Checks, while the space is explored, that what is built are models; yields the last one."""
+    build: Callable[..., Any] = hypermodel.build
+    built: list[Any] = []
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        built[:] = [is_model(build(*args, **kwargs))]
+        return built[0]
+
+    hypermodel.build = checked
+    try:
+        yield built
+    finally:
+        hypermodel.build = build

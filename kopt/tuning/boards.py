@@ -16,6 +16,8 @@ BEST = "search/best_so_far"
 class Boards:
     """Logs a search into `<directory>/trial_<id>`, with folds in `fold_<k>` below it, and `<directory>/search`.
 
+    With several workers, each has its own `search-<host>-<pid>`, as one directory is for one writer.
+
     A trial is one session of the "HParams" page. With one training it is that training's own; with several, their mean
     is written beside them.
 
@@ -27,6 +29,7 @@ class Boards:
         self._directory = None if directory is None else str(directory)
         if self._directory is not None:
             checks.text("tensorboard", self._directory)
+        self.run = "search"
         self._search: EventWriter | None = None
 
     def prepare(self, *, goes_on: bool, overwrite: bool) -> None:
@@ -36,7 +39,7 @@ class Boards:
             goes_on: Whether the runs that are there are this search's.
             overwrite: Whether others are deleted, rather than being an error.
         """
-        found = [] if goes_on or self._directory is None else self._files("trial_*") + self._files("search")
+        found = [] if goes_on or self._directory is None else self._files("trial_*") + self._files("search*")
         if found and not overwrite:
             raise checks.fail("tensorboard", "a directory without the runs of another search", self._directory)
         for path in found:
@@ -77,7 +80,7 @@ class Boards:
         if not has_own or outcome.status == "failed":
             self._session(trial, outcome.metrics, success=outcome.status != "failed")
         if best:
-            self._search = self._search or EventWriter(str(Path(self._directory) / "search"))
+            self._search = self._search or EventWriter(str(Path(self._directory) / self.run))
             tags = {BEST if len(best) == 1 else f"{BEST}/{name}": value for name, value in best.items()}
             self._search.add_scalars(tags, count)
             self._search.flush()

@@ -49,13 +49,14 @@ class Isolation:
         """Deletes the temporary file."""
         self._directory.cleanup()
 
-    def run(self, trial: Any, report: Any, trainings: list[Any]) -> None:
+    def run(self, trial: Any, report: Any, trainings: list[Any], suffix: str = "") -> None:
         """Runs a trial.
 
         Args:
             trial: The trial, whose hyperparameters may gain some.
             report: Is asked after each epoch whether to stop; None asks nobody.
             trainings: Is given the trainings, also of a trial that fails.
+            suffix: Of the names of its files.
 
         Raises:
             RuntimeError: The process has died.
@@ -71,7 +72,7 @@ class Isolation:
         process = subprocess.Popen(command, env=os.environ | own, pass_fds=[there.fileno()])
         there.close()
         try:
-            here.send((trial.get_state(), report is not None))
+            here.send((trial.get_state(), report is not None, suffix))
             kind, content = pickle.loads(here.recv_bytes())
             while kind == "report":
                 here.send(report(*content))
@@ -98,6 +99,10 @@ class _Far:
     def __init__(self, objective: Any, max_epochs: int | None) -> None:
         self.objective = objective
         self.max_epochs = max_epochs
+        self.suffix = ""
+
+    def suffix_of(self, _: str) -> str:
+        return self.suffix
 
 
 def _death(code: int) -> str:
@@ -112,7 +117,7 @@ def main() -> None:
     (floatx, policy), tuner, args, kwargs = pickle.loads(path.read_bytes())
     keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(policy)
-    state, is_asked = link.recv()
+    state, is_asked, tuner.oracle.suffix = link.recv()
     trial = keras_tuner.engine.trial.Trial.from_state(state)
 
     def report(value: float, epoch: int) -> bool:

@@ -32,7 +32,7 @@ def write_json(path: Path, content: Any) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("w", encoding="utf-8") as file:
-            json.dump(content, file, default=_plain)
+            json.dump(content, file, default=plain)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
@@ -47,7 +47,8 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Returns what JSON can hold for what it cannot."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 

@@ -29,7 +29,9 @@ class Searched(TrialRunner):
             by: With several objectives, the one by which trials of the front are the best, such as "val_loss"; None for
                 the first one that is a metric of the training.
         """
-        return [trial.hyperparameters for trial in self.best_trials(checks.count("n", n), by)]
+        checks.count("n", n)
+        self.refreshed()
+        return [trial.hyperparameters for trial in self.best_trials(n, by)]
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[keras_tuner.HyperParameters]:
         """Returns `best_hyperparameters(num_trials)`."""
@@ -115,7 +117,8 @@ class Searched(TrialRunner):
 
         Columns are `trial`, `status` ("completed", "pruned", "failed", "running"), with several objectives `pareto`
         (whether none beats it), the metrics of the best epoch (with folds their mean, and `<name>_std`), `epochs`,
-        `seconds`, `hp/<name>` of the active hyperparameters, `error`.
+        `seconds`, `hp/<name>` of the active hyperparameters, `error`; with a storage also `worker`, who has run it
+        (host and process), and `tries`, the one that counts included.
 
         Args:
             folds: Whether to have a row for each training, with `fold`, `execution` and `best_epoch`, in place of a row
@@ -125,9 +128,13 @@ class Searched(TrialRunner):
 
     def rows(self, *, folds: bool = False) -> list[dict[str, Any]]:
         """Returns the rows of `results`."""
+        self.refreshed()
         trials = {key: trial.get_state() for key, trial in getattr(self.oracle, "trials", {}).items()}
-        front = set(self._front()) if self.objectives.several else None
-        more = None if front is None else {key: {"pareto": key in front} for key in trials}
+        front = set(self._front()) if self.objectives.several else set()
+        more: dict[str, dict[str, Any]] = {}
+        for key in trials:
+            more[key] = {"pareto": key in front} if self.objectives.several else {}
+            more[key] |= {} if self._shared is None else self._shared.run_by(key)
         return stored.rows(trials, self.outcomes, folds=folds, more=more)
 
     def importances(self, *, by: str | None = None) -> dict[str, float]:
@@ -159,6 +166,7 @@ class Searched(TrialRunner):
         return report.write(path, self.project_name, self.rows(), self.oracle.objective, self.outcomes)
 
     def _best(self, by: str | None = None) -> Any:
+        self.refreshed()
         best = self.best_trials(1, by)
         if not best:
             failed = [found.error for found in self.outcomes.values() if found.status == "failed"]

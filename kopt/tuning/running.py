@@ -14,7 +14,7 @@ import numpy as np
 
 from kopt._core import checks
 from kopt.tuning import folds, outcome, project
-from kopt.tuning.before import FirstBatch
+from kopt.tuning.before import FirstBatch, is_model
 from kopt.tuning.boards import Boards
 from kopt.tuning.front import Objectives
 from kopt.tuning.isolated import Isolation
@@ -65,6 +65,23 @@ class TrialRunner(keras_tuner.Tuner):
         """Whether the objective is a metric of each epoch."""
         return self.trains_plainly or getattr(self.hypermodel, "returns_history", False)
 
+    @property
+    def _shared(self) -> Any:
+        """The oracle of a search with a storage; None without one."""
+        return self.oracle if hasattr(self.oracle, "hand_in") else None
+
+    def refreshed(self, *, read: bool = True) -> dict[str, Outcome]:
+        """Returns what came of the trials that have ended, those of other workers included.
+
+        Args:
+            read: Whether to read it now; otherwise, what was read last.
+        """
+        if self._shared is not None:
+            if read:
+                self._shared.refresh()
+            self.outcomes = dict(self._shared.outcomes)
+        return self.outcomes
+
     def on_trial_begin(self, trial: Any) -> None:
         """Forgets what a run of this trial has left that was killed or is tried again."""
         trial.metrics = type(trial.metrics)()
@@ -73,14 +90,23 @@ class TrialRunner(keras_tuner.Tuner):
 
     def on_trial_end(self, trial: Any) -> None:
         """Writes what came of the trial, tells the oracle, and deletes weights that are no longer among the best."""
-        self.outcomes[trial.trial_id].write(Path(self.get_trial_dir(trial.trial_id)))
+        found, files = self.outcomes[trial.trial_id], self._files_of(trial.trial_id)
+        if self._shared is None:
+            found.write(Path(self.get_trial_dir(trial.trial_id)))
+        else:
+            self._shared.hand_in(found)
         super().on_trial_end(trial)
         if self._is_worker():
             self.outcomes = outcome.read(Path(self.project_dir))  # Others have trials, too.
+        elif self._shared is not None and self._shared.refused(trial.trial_id):
+            for path in files:
+                path.unlink(missing_ok=True)
+        self.refreshed()
         kept = {best.trial_id for best in self.best_trials(self.keep_models)}
         for path in self._files():
             key = path.parent.name.removeprefix("trial_")
-            if key in self.outcomes and key not in kept and not is_state(path):
+            stays = key in kept and (self._shared is None or path in self._files_of(key))
+            if key in self.outcomes and not stays and not is_state(path):
                 path.unlink(missing_ok=True)  # Another worker may have been faster.
 
     def _try_run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
@@ -112,7 +138,7 @@ class TrialRunner(keras_tuner.Tuner):
             results = self.run_trial(trial, *fit_args, **fit_kwargs)
         else:
             results = self.trainings
-            self._isolation.run(trial, self._report, self.trainings)
+            self._isolation.run(trial, self._report, self.trainings, self._suffix(trial.trial_id))
         found = self._running
         if not self.trainings:  # A subclass has run it in its own way.
             for result in results if isinstance(results, list) else [results]:
@@ -208,7 +234,16 @@ class TrialRunner(keras_tuner.Tuner):
 
     def _weights(self, trial_id: str, fold: int | None) -> Path:
         name = "checkpoint" if fold is None else f"fold_{fold}"
-        return Path(self.get_trial_dir(trial_id)) / f"{name}.weights.h5"
+        return Path(self.get_trial_dir(trial_id)) / f"{name}{self._suffix(trial_id)}.weights.h5"
+
+    def _suffix(self, trial_id: str) -> str:
+        """Returns what tells the files of one try at a trial from those of another one, whose worker may still live."""
+        return getattr(self.oracle, "suffix_of", lambda _: "")(trial_id)
+
+    def _files_of(self, trial_id: str) -> list[Path]:
+        """Returns where the weights of a trial may be: those of the try that counts."""
+        count = 1 if self._splits is None else len(self._splits)
+        return [self._weights(trial_id, None if self._splits is None else fold) for fold in range(count)]
 
     def _keep(self, trial: Any, model: Any, watch: Watch, training: Training) -> None:
         """Writes the best epoch's weights and optimizer, unless another execution of the same fold was better."""
@@ -258,6 +293,12 @@ class TrialRunner(keras_tuner.Tuner):
         if self.cv is not None and folds_of and fold not in folds_of:
             raise checks.fail("fold", f"less than the number of folds, {len(folds_of)}", fold)
         if not path.exists():
+            if self._shared is not None:
+                raise ValueError(
+                    f"Trial {trial.trial_id} has no weights here. Received: keep_models={self.keep_models}; it was run "
+                    f"by {self._shared.whereabouts(trial.trial_id)}. Load it there, let all workers have one "
+                    "`directory`, or train with its hyperparameters anew: `refit`."
+                )
             kept = "the front's trials" if self.keep_models is None else f"only the {self.keep_models} best trials"
             raise ValueError(
                 f"Trial {trial.trial_id} has no weights on disk. Received: keep_models={self.keep_models}: {kept} keep "
@@ -315,16 +356,6 @@ class TrialRunner(keras_tuner.Tuner):
                 f"The model has {size} parameters, more than `max_model_size`, {self.max_model_size}."
             )
         return model
-
-
-def is_model(made: Any) -> Any:
-    """Returns what a build function returned, if it is a Keras model."""
-    if not isinstance(made, keras.Model):
-        raise keras_tuner.errors.FatalTypeError(
-            "`hypermodel` must be a function that returns a compiled keras.Model, or a HyperModel whose `build` does. "
-            f"It returned {made!r} of class {type(made).__name__}."
-        )
-    return made
 
 
 def copied(callbacks: Any) -> list[Any]:

@@ -9,7 +9,7 @@ import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.pruners import BasePruner
 from optuna.samplers import RandomSampler
-from optuna.storages import InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -44,11 +44,7 @@ class StudyLog:
 
     def _build(self, trials: Iterable[FrozenTrial], attributes: Mapping[str, Any]) -> None:
         self.storage = InMemoryStorage()
-        level = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))  # It announces each study that it makes.
-        directions = [StudyDirection.MAXIMIZE if d == "max" else StudyDirection.MINIMIZE for d in self.directions]
-        self._id = self.storage.create_new_study(directions, NAME)
-        optuna.logging.set_verbosity(level)
+        self._id = new_study(self.storage, NAME, self.directions)
         self.study = Study(NAME, self.storage, sampler=RandomSampler(seed=0), pruner=self.pruner)
         for trial in trials:
             self.study.add_trial(trial)
@@ -92,6 +88,23 @@ class StudyLog:
     def write(self, number: int, folder: str) -> None:
         """Writes a trial's file, whole or not at all."""
         write_json(Path(folder) / FILE, record_of(self.trials[number]))
+
+
+def new_study(storage: BaseStorage, name: str, directions: Iterable[str]) -> int:
+    """Makes a study without announcing it, as Optuna would, and returns its id.
+
+    Args:
+        storage: Where.
+        name: Of the study.
+        directions: "min" or "max" for each objective.
+    """
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
+    try:
+        signs = [StudyDirection.MAXIMIZE if d == "max" else StudyDirection.MINIMIZE for d in directions]
+        return storage.create_new_study(signs, name)
+    finally:
+        optuna.logging.set_verbosity(level)
 
 
 def record_of(trial: FrozenTrial) -> Record:

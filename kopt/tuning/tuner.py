@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import keras_tuner
 from kopt._core import checks
 from kopt._core.configured import unknown_argument
 from kopt.tuning import folds, outcome, project
-from kopt.tuning.before import check_batch_sizes, check_fit, check_hypermodel, check_ranges
+from kopt.tuning.before import check_batch_sizes, check_fit, check_hypermodel, check_ranges, checked_builds
 from kopt.tuning.boards import Boards
 from kopt.tuning.budget import Budget
 from kopt.tuning.conditions import conditions
@@ -27,8 +27,9 @@ from kopt.tuning.oracle import OptunaOracle
 from kopt.tuning.outcome import Outcome
 from kopt.tuning.progress import SearchProgress
 from kopt.tuning.results import Searched
-from kopt.tuning.running import copied, is_model
+from kopt.tuning.running import copied
 from kopt.tuning.seeding import derived_seed
+from kopt.tuning.sharing import found, on_existing_of, shared_oracle
 
 _log = logging.getLogger(__name__)
 _ORACLE = ("sampler", "pruner", "hyperparameters", "tune_new_entries", "allow_new_entries", "max_retries_per_trial")
@@ -58,7 +59,8 @@ class Tuner(Searched):
         max_trials: Number of trials, >= 1; 10 if there is no oracle.
         cv: None, a number of folds >= 2, or a scikit-learn splitter. A number is stratified if `y` looks like classes
             (strings, 0 to k - 1, one-hot rows) and grouped if `search` is given `groups=`.
-        on_existing: What to do with a search that is in the directory already: "error", "resume" or "overwrite".
+        on_existing: What to do with a search that is in the directory already: "error", "resume" or "overwrite". None
+            is "error"; with `storage` it is "resume", which joins the search, and "overwrite" is none.
         keep_models: How many of the best trials keep their weights on disk, >= 0. None: the best one, and with several
             objectives all of the front. With several, a number keeps those of the front that are best in the first
             metric; a trial that is promoted later, when others have left the front, has none.
@@ -69,6 +71,13 @@ class Tuner(Searched):
         isolate: "process" runs each trial in a process of its own, which takes the seconds that importing takes: its
             memory is given back, and if it dies, by a segmentation fault or for want of memory, the trial has failed.
             What `search` is given and the build function refers to must be picklable. POSIX only. None: in this one.
+        storage: Where the trials are, for any number of workers: processes that run the same script. "journal" is a
+            file in the project's directory ("journal:///path/to/file": elsewhere); addresses are "sqlite:///search.db",
+            "postgresql://user@host/database", "redis://host:6379/0"; or an `optuna.storages.BaseStorage`. The search
+            is known there by `project_name`. None: in the directory, for one process.
+        worker_timeout: With `storage`: seconds without a sign of life, > 0, after which a worker counts as dead and its
+            trial is run again by another one. None: never.
+        max_deaths_per_trial: With `storage`: how many workers may die with a trial before it has failed, >= 1.
         tensorboard: Directory to log to for TensorBoard, with `kopt.callbacks.TensorBoard`: a run per trial and fold,
             the table of hyperparameters, and the scalar `search/best_so_far`. None logs nothing.
         directory: Where the project's directory is made; not a remote address.
@@ -81,6 +90,8 @@ class Tuner(Searched):
     Raises:
         ValueError: An argument is out of its range; there is a search already; the stored one is another one.
         TypeError: An unknown argument, or a build function that returns no model.
+        ConnectionError: The storage cannot be reached.
+        ImportError: The driver of the storage is not installed.
 
     Example:
 
@@ -100,13 +111,16 @@ class Tuner(Searched):
         objective: Any = None,
         max_trials: int | None = None,
         cv: Any = None,
-        on_existing: str = "error",
+        on_existing: str | None = None,
         keep_models: int | None = None,
         time_budget: float | None = None,
         max_epochs_total: int | None = None,
         max_consecutive_failures: int | None = None,
         executions_per_trial: int = 1,
         isolate: str | None = None,
+        storage: Any = None,
+        worker_timeout: float | None = 60.0,
+        max_deaths_per_trial: int = 3,
         tensorboard: str | os.PathLike[str] | None = None,
         directory: str | os.PathLike[str] | None = None,
         project_name: str = "search",
@@ -114,7 +128,10 @@ class Tuner(Searched):
         **kwargs: Any,
     ) -> None:
         check_hypermodel(hypermodel, needed=type(self).run_trial is Searched.run_trial)
-        oracle = _oracle(oracle, {"objective": objective, "max_trials": max_trials, "seed": seed}, kwargs)
+        own: dict[str, Any] = {"objective": objective, "max_trials": max_trials, "seed": seed}
+        if storage is not None:
+            own |= {"storage": storage, "worker_timeout": worker_timeout, "max_deaths": max_deaths_per_trial}
+        oracle = _oracle(oracle, own, kwargs)
         self.cv = folds.checked_cv(cv)
         self.objectives = Objectives(oracle.objective)
         self.keep_models = None if self.objectives.several else 1
@@ -124,19 +141,20 @@ class Tuner(Searched):
         self.boards = Boards(tensorboard)
         self.isolate = checks.optional(checks.choice, "isolate", isolate, options=["process"])
         checks.count("executions_per_trial", executions_per_trial)
-        on_existing = checks.choice("on_existing", on_existing, project.ON_EXISTING)
+        on_existing = on_existing_of(on_existing, storage)
         place = _place(directory, project_name)
         self.outcomes: dict[str, Outcome] = {}
         self.trainings = []
-        goes_on = not self._is_worker() and project.prepare(place, on_existing)
-        self.boards.prepare(goes_on=goes_on or self._is_worker(), overwrite=on_existing == "overwrite")
-        self._stored = project.read_json(place / project.RECORD) if goes_on else None
+        self._stored = None if self._is_worker() else found(oracle, place, on_existing)
+        goes_on = self._stored is not None or self._is_worker()
+        self.boards.run = getattr(oracle, "board", self.boards.run)
+        self.boards.prepare(goes_on=goes_on, overwrite=on_existing == "overwrite")
         self._prunes = hasattr(oracle, "is_pruned")  # A worker's proxy hides it.
         _take_over(oracle)
-        own = {"directory": str(place.parent), "project_name": place.name, "executions_per_trial": executions_per_trial}
-        super().__init__(oracle, hypermodel, **own, **kwargs)
+        kwargs |= {"directory": str(place.parent), "project_name": place.name}
+        super().__init__(oracle, hypermodel, executions_per_trial=executions_per_trial, **kwargs)
         self._take_seed(seed)
-        if self._stored is None:
+        if self._stored is None or self._shared is not None:
             self._record()
         self.save()
 
@@ -145,7 +163,7 @@ class Tuner(Searched):
     def _populate_initial_space(self) -> None:
         if self.hypermodel is None:  # A subclass trains in a way of its own.
             return
-        with _checked_builds(self.hypermodel) as built:
+        with checked_builds(self.hypermodel) as built:
             super()._populate_initial_space()
         self._kind = type(built[-1])
         check_ranges(self.oracle.get_space().space)
@@ -167,6 +185,7 @@ class Tuner(Searched):
             "folds": folds.describe(self.cv),
             "space": self.oracle.get_space().get_config()["space"],
             "limits": {"max_trials": self.oracle.max_trials, "max_epochs_total": self.budget.max_epochs_total},
+            "storage": getattr(self.oracle, "address", None),
         } | {part: learnt.get(part, {}) for part in project.LEARNT_BY_SEARCH}
         return json.loads(json.dumps(described))
 
@@ -180,11 +199,16 @@ class Tuner(Searched):
             now["space"] = self._stored["space"]  # It may have grown since: `HyperModel.fit` declares some, too.
             project.check_same(self._stored, now, Path(self.project_dir))
             now |= {part: self._stored.get(part) or now[part] for part in project.LEARNT_BY_SEARCH}
+        if self._shared is not None:
+            now = self._shared.settle(now, self._seed)
+            self._seed = self._shared.seed
         project.write_json(path, now)
         self._stored = now
 
     def _take_seed(self, seed: int | None) -> None:
         """Takes the seed of a new search; one that goes on has its own, on which its folds depend."""
+        if self._shared is not None and self._stored is not None:
+            self._seed = self._shared.seed
         if self._seed is None:
             self._seed = getattr(self.oracle, "seed", 0) if seed is None else seed
         elif seed not in (None, self._seed):
@@ -197,6 +221,8 @@ class Tuner(Searched):
         self._seed = state["seed"]
 
     def save(self) -> None:
+        if self._shared is not None:
+            return  # The storage has everything.
         if not self._is_worker():
             self.oracle.save()
         project.write_json(Path(self._get_tuner_fname()), self.get_state())
@@ -254,6 +280,8 @@ class Tuner(Searched):
                 raise project.full_disk(error, Path(self.project_dir)) from error
             raise
         finally:
+            if self._shared is not None:
+                self._shared.leave()
             gc.unfreeze()
             if self._isolation is not None:
                 self._isolation.close()
@@ -291,8 +319,9 @@ class Tuner(Searched):
         total, shown = self.oracle.max_trials, verbose not in (0, False)
         with SearchProgress(total, self.objectives, shown=shown) as progress, contextlib.closing(self.boards):
             self.on_search_begin()
-            progress.update(self.outcomes, self._best_ids())
-            while not self.budget.is_spent(self.outcomes):
+            self.refreshed()
+            while not self.budget.is_spent(self.refreshed(read=False)):
+                progress.update(self.outcomes, self._best_ids())
                 self.pre_create_trial()
                 check_batch_sizes(self.oracle.get_space().space, given.get("x"))  # `HyperModel.fit` may declare some.
                 trial = self.oracle.create_trial(self.tuner_id)
@@ -305,6 +334,8 @@ class Tuner(Searched):
                 self._try_run_and_update_trial(trial, *given.args, **given.kwargs)
                 self.on_trial_end(trial)
                 gc.collect()
+                if self._shared is not None and self._shared.refused(trial.trial_id):
+                    continue
                 ended, best = self.outcomes[trial.trial_id], self._best_ids()
                 progress.update(self.outcomes, best, ended)
                 metrics = {key: self.outcomes[key].metrics for key in best}
@@ -332,7 +363,7 @@ def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_t
         own["max_trials"] = 10 if own["max_trials"] is None else checks.count("max_trials", own["max_trials"])
         if own["seed"] is not None:
             checks.count("seed", own["seed"], 0)
-        return OptunaOracle(**own, **options)
+        return shared_oracle(**own, **options) if "storage" in own else OptunaOracle(**own, **options)
     if not isinstance(oracle, keras_tuner.Oracle):
         advice = f"Call it: {oracle.__name__}(...)." if isinstance(oracle, type) else ""
         raise checks.fail("oracle", "a keras_tuner.Oracle", oracle, advice)
@@ -354,23 +385,6 @@ def _place(directory: Any, project_name: str) -> Path:
     if "://" in str(directory):
         raise checks.fail("directory", "a directory of this machine", str(directory))
     return Path(directory or ".") / checks.file_name("project_name", project_name)
-
-
-@contextlib.contextmanager
-def _checked_builds(hypermodel: Any) -> Iterator[list[Any]]:
-    """Checks, while the space is explored, that what is built are models; yields the last one."""
-    build: Callable[..., Any] = hypermodel.build
-    built: list[Any] = []
-
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        built[:] = [is_model(build(*args, **kwargs))]
-        return built[0]
-
-    hypermodel.build = checked
-    try:
-        yield built
-    finally:
-        hypermodel.build = build
 
 
 def _takes_anything(function: Callable[..., Any]) -> bool:
