@@ -25,7 +25,7 @@ from kopt.tuning.progress import SearchProgress
 from kopt.tuning.results import Searched
 from kopt.tuning.running import copied, is_model
 from kopt.tuning.seeding import derived_seed
-from kopt.tuning.sharing import found, on_existing_of, shared_oracle
+from kopt.tuning.sharing import found, on_existing_of, shared_oracle, sharing
 
 _log = logging.getLogger(__name__)
 _ORACLE = ("sampler", "pruner", "hyperparameters", "tune_new_entries", "allow_new_entries", "max_retries_per_trial")
@@ -119,9 +119,8 @@ class Tuner(Searched):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        own: dict[str, Any] = {"objective": objective, "max_trials": max_trials, "seed": seed}
-        if storage is not None:
-            own |= {"storage": storage, "worker_timeout": worker_timeout, "max_deaths": max_deaths_per_trial}
+        own = {"objective": objective, "max_trials": max_trials, "seed": seed}
+        own |= sharing(storage, worker_timeout, max_deaths_per_trial)
         oracle = _oracle(oracle, own, kwargs)
         self.cv = folds.checked_cv(cv)
         self.keep_models = checks.count("keep_models", keep_models, 0)
@@ -135,12 +134,9 @@ class Tuner(Searched):
         self.trainings = []
         self._stored = None if self._is_worker() else found(oracle, place, on_existing)
         goes_on = self._stored is not None or self._is_worker()
-        self.boards.run = getattr(oracle, "board", self.boards.run)
         self.boards.prepare(goes_on=goes_on, overwrite=on_existing == "overwrite")
         self._prunes = hasattr(oracle, "is_pruned")  # A worker's proxy hides it.
-        project.write_whole(oracle)
-        oracle.max_consecutive_failed_trials = None  # It would raise before it has saved the trial.
-        oracle.verbose = 0
+        _take_over(oracle)
         kwargs |= {"directory": str(place.parent), "project_name": place.name}
         super().__init__(oracle, hypermodel, executions_per_trial=executions_per_trial, **kwargs)
         self._take_seed(seed)
@@ -295,6 +291,7 @@ class Tuner(Searched):
         self.budget.begin()
         total, shown = self.oracle.max_trials, verbose not in (0, False)
         with SearchProgress(total, self.oracle.objective, shown=shown) as progress, contextlib.closing(self.boards):
+            self.boards.run = getattr(self._shared, "board", self.boards.run)
             self.on_search_begin()
             self.refreshed()
             while not self.budget.is_spent(self.refreshed(read=False)):
@@ -345,6 +342,13 @@ def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_t
         if value is not None and name != "seed":
             raise checks.fail(name, "None if there is an oracle, which has its own", value)
     return oracle
+
+
+def _take_over(oracle: Any) -> None:
+    """Leaves to the tuner what an oracle would do in another way."""
+    project.write_whole(oracle)
+    oracle.max_consecutive_failed_trials = None  # It would raise before it has saved the trial.
+    oracle.verbose = 0
 
 
 def _place(directory: Any, project_name: str) -> Path:
