@@ -60,7 +60,15 @@ class Postgres:
         self._server = subprocess.Popen(
             [*self._as, *command, "-F"], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        _await(self.port)
+        import psycopg
+
+        end = time.monotonic() + 60
+        while time.monotonic() < end:  # Its port is open before it is ready.
+            try:
+                psycopg.connect(host="127.0.0.1", port=self.port, user="kopt", dbname="postgres").close()
+                return
+            except psycopg.OperationalError:
+                time.sleep(0.1)
 
     def stop(self):
         """Stops the server at once, as a crash would."""

@@ -283,6 +283,18 @@ def test_what_is_enqueued_is_tried_once(tmp_path):
     assert values.count(0.25) == values.count(0.75) == 1
 
 
+def test_what_is_enqueued_and_was_tried_is_passed_over(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        shared(tmp_path, {1: stop}).search(verbose=0)
+    last = shared(tmp_path)
+    last.oracle.enqueue({name: last.rows()[0][f"hp/{name}"] for name in ("u", "kind")})
+    last.oracle.enqueue({"u": 0.125})
+    last.search(verbose=0)
+    values = [row["hp/u"] for row in last.rows()]
+    assert len(set(values)) == len(values) == 5
+    assert 0.125 in values
+
+
 def test_results_of_another_search_are_added_once(tmp_path):
     old = searches.curve_tuner(tmp_path / "old")
     old.search(verbose=0)

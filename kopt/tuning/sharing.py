@@ -10,6 +10,13 @@ from kopt._core import checks
 from kopt.tuning import project
 
 
+def sharing(storage: Any, worker_timeout: float | None, max_deaths: int) -> dict[str, Any]:
+    """Returns what the oracle of a search with a storage is given more than others; nothing without a storage."""
+    if storage is None:
+        return {}
+    return {"storage": storage, "worker_timeout": worker_timeout, "max_deaths": max_deaths}
+
+
 def shared_oracle(storage: Any, **keywords: Any) -> keras_tuner.Oracle:
     """Returns the oracle of a search with a storage.
 

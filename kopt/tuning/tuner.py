@@ -29,7 +29,7 @@ from kopt.tuning.progress import SearchProgress
 from kopt.tuning.results import Searched
 from kopt.tuning.running import copied
 from kopt.tuning.seeding import derived_seed
-from kopt.tuning.sharing import found, on_existing_of, shared_oracle
+from kopt.tuning.sharing import found, on_existing_of, shared_oracle, sharing
 
 _log = logging.getLogger(__name__)
 _ORACLE = ("sampler", "pruner", "hyperparameters", "tune_new_entries", "allow_new_entries", "max_retries_per_trial")
@@ -128,9 +128,8 @@ class Tuner(Searched):
         **kwargs: Any,
     ) -> None:
         check_hypermodel(hypermodel, needed=type(self).run_trial is Searched.run_trial)
-        own: dict[str, Any] = {"objective": objective, "max_trials": max_trials, "seed": seed}
-        if storage is not None:
-            own |= {"storage": storage, "worker_timeout": worker_timeout, "max_deaths": max_deaths_per_trial}
+        own = {"objective": objective, "max_trials": max_trials, "seed": seed}
+        own |= sharing(storage, worker_timeout, max_deaths_per_trial)
         oracle = _oracle(oracle, own, kwargs)
         self.cv = folds.checked_cv(cv)
         self.objectives = Objectives(oracle.objective)
@@ -147,7 +146,6 @@ class Tuner(Searched):
         self.trainings = []
         self._stored = None if self._is_worker() else found(oracle, place, on_existing)
         goes_on = self._stored is not None or self._is_worker()
-        self.boards.run = getattr(oracle, "board", self.boards.run)
         self.boards.prepare(goes_on=goes_on, overwrite=on_existing == "overwrite")
         self._prunes = hasattr(oracle, "is_pruned")  # A worker's proxy hides it.
         _take_over(oracle)
@@ -318,6 +316,7 @@ class Tuner(Searched):
         self.budget.begin()
         total, shown = self.oracle.max_trials, verbose not in (0, False)
         with SearchProgress(total, self.objectives, shown=shown) as progress, contextlib.closing(self.boards):
+            self.boards.run = getattr(self._shared, "board", self.boards.run)
             self.on_search_begin()
             self.refreshed()
             while not self.budget.is_spent(self.refreshed(read=False)):

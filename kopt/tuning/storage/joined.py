@@ -1,5 +1,6 @@
 """What a worker knows of the search that it shares: what it is, and what all workers have done."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class JoinedOracle(OptunaOracle):
         self._mine: tuple[str, FrozenTrial] | None = None
         self._description: dict[str, Any] | None = None
         self._chains: dict[str, Chain] = {}
+        self._all: Sequence[FrozenTrial] = ()
         self._known: dict[tuple[Any, ...], Trial] = {}
         self._space: Any = None
         self._shared: SharedStudy
@@ -136,7 +138,7 @@ class JoinedOracle(OptunaOracle):
                 self.update_space(keras_tuner.HyperParameters.from_config({"space": space, "values": {}}))
                 self._space, self._known = space, {}
         history = self._shared.history()
-        self._chains = {id_of(chain): chain for chain in history.chains}
+        self._chains, self._all = {id_of(chain): chain for chain in history.chains}, history.all
         self.trials = {key: self._trial(key, chain) for key, chain in self._chains.items()}
         found = {key: outcome_of(chain) for key, chain in self._chains.items()}
         self.outcomes = {key: outcome for key, outcome in found.items() if outcome is not None}

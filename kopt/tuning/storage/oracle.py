@@ -56,7 +56,7 @@ class StoredOracle(JoinedOracle):
         for _ in range(COLLISIONS):
             if self._bury(history):
                 history = self.refresh()
-            waiting = [chain for chain in history.chains if chain.waits]
+            waiting = [chain for chain in history.chains if chain.waits and (chain.values or not self._is_at_the_end())]
             soon = [chain for chain in waiting if chain.deaths < 2]
             if soon:
                 found = self._retry(soon[0])
@@ -142,7 +142,7 @@ class StoredOracle(JoinedOracle):
         space = SpaceMap(self.hyperparameters)
         if self._sources:
             self._add_earlier(space)
-        wanted = self._enqueued()
+        wanted = mine.user_attrs.get(marks.ENQUEUED) or self._enqueued()
         if wanted is not None:
             self._shared.set(mine, marks.ENQUEUED, wanted)
         fixed = self._fixed(space) if wanted is None else space.internal(wanted, partly=True)
@@ -174,7 +174,7 @@ class StoredOracle(JoinedOracle):
     def _enqueued(self) -> dict[str, Any] | None:
         """Returns the next of the configurations that the user has enqueued in the script that all workers run."""
         self._queue.clear()  # Which one is next is not known to one worker alone.
-        begun = [chain.last.user_attrs.get(marks.ENQUEUED) for chain in self._chains.values()]
+        begun = [trial.user_attrs.get(marks.ENQUEUED) for trial in self._all]
         return next((wanted for wanted in self._queued_ever if wanted not in begun), None)
 
     def _is_at_the_end(self) -> bool:
@@ -186,7 +186,7 @@ class StoredOracle(JoinedOracle):
 
     def _add_earlier(self, space: SpaceMap) -> None:
         """Adds the results of other searches to the study, unless another worker has."""
-        known = [(t.params, t.values) for t in self._shared.history().all if marks.EARLIER in t.user_attrs]
+        known = [(t.params, t.values) for t in self._all if marks.EARLIER in t.user_attrs]
         for trial in earlier_results(self._sources, space):
             if (trial.params, trial.values) not in known:
                 self._shared.add(trial, marks.EARLIER)
