@@ -190,8 +190,10 @@ def everyone(directory, count=2):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_are_passed_on_and_then_there_is_no_mercy(script, number):
     path = script(STAYS)
-    process = launcher("-n", "2", "--grace", "1", path)
+    under_nohup = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    process = launcher("-n", "2", "--grace", "1", path, **under_nohup)
     started = everyone(path.parent)
+    process.send_signal(signal.SIGHUP)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from kopt.cli import guard
 from kopt.cli.worker import Worker
@@ -164,7 +165,10 @@ def _signals(received: list[int], selector: selectors.BaseSelector) -> Iterator[
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     os.set_blocking(writing, False)
-    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in _PASSED_ON}
+    before: dict[int, Any] = {}
+    for number in _PASSED_ON:
+        if signal.getsignal(number) != signal.SIG_IGN:  # As `nohup` has it for SIGHUP: that stays.
+            before[number] = signal.signal(number, lambda number, _: received.append(number))
     before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
     woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     selector.register(reading, selectors.EVENT_READ)
@@ -173,8 +177,8 @@ def _signals(received: list[int], selector: selectors.BaseSelector) -> Iterator[
     finally:
         selector.unregister(reading)
         signal.set_wakeup_fd(woken)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for restored, handler in before.items():
+            signal.signal(restored, handler)
         os.close(reading)
         os.close(writing)
 
