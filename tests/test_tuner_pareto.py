@@ -221,7 +221,7 @@ def test_the_page_has_a_picture_of_each_pair(searched, tmp_path):
     tuner, _ = searched
     page = tuner.report(tmp_path / "report.html").read_text()
     front = len(tuner.pareto_trials())
-    assert f"<h2>Pareto front: {front} trials</h2>" in page
+    assert f"<h2>Pareto front: {front} of 5 trials</h2>" in page
     assert page.count('class="front"') == 3 * front
     for name in ("model_parameters", "val_loss", "val_accuracy"):
         for title in ("Best so far", "Importances", "Slices"):
