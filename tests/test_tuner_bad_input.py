@@ -142,16 +142,40 @@ def test_what_a_space_calls_its_metrics_is_known_as_early(tmp_path):
         made(hypermodel, tmp_path, objective="val_plainer_loss").search(X, Y, validation_split=0.5, verbose=0)
 
 
+def add(epoch, logs=None):
+    logs["val_acc"] = 1.0 / (epoch + 1)
+
+
 class Adds(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
-        logs["val_acc"] = 1.0 / (epoch + 1)
+        add(epoch, logs)
+
+
+class Judged(keras.Sequential):
+    def evaluate(self, *args, **kwargs):
+        return super().evaluate(*args, **kwargs) | {"acc": 0.25}
+
+
+def judged(hp):
+    model, usual = Judged([keras.Input((4,)), keras.layers.Dense(searches.CLASSES)]), searches.build(hp)
+    model.compile(usual.optimizer, usual.loss)
+    return model
 
 
 @once
-def test_an_objective_that_a_callback_adds_is_found(tmp_path):
-    tuner = made(searches.build, tmp_path, objective="val_acc", max_trials=1)
-    tuner.search(**FIT | {"epochs": 2}, callbacks=[Adds()])
-    assert tuner.outcomes["0"].trainings[0].values == [1.0, 0.5]
+@pytest.mark.parametrize(
+    ("build", "callbacks", "values"),
+    [
+        (searches.build, [Adds()], [1.0, 0.5]),
+        (searches.build, [keras.callbacks.LambdaCallback(on_epoch_end=add)], [1.0, 0.5]),
+        (judged, [], [0.25, 0.25]),
+    ],
+    ids=["callback", "function", "model"],
+)
+def test_an_objective_that_something_of_the_users_adds_is_found(tmp_path, build, callbacks, values):
+    tuner = made(build, tmp_path, objective="val_acc", max_trials=1)
+    tuner.search(**FIT | {"epochs": 2}, callbacks=callbacks)
+    assert tuner.outcomes["0"].trainings[0].values == values
 
 
 @once

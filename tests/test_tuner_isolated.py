@@ -6,6 +6,7 @@ import signal
 import keras
 import pytest
 import searches
+from test_tuner_pareto import SEARCH, sized
 
 from kopt import tuning
 
@@ -82,3 +83,22 @@ def test_ctrl_c_ends_both_processes_and_only_one_of_them_tells(tmp_path, capfd):
         tuner.search(X, Y, epochs=10**6, callbacks=[Interrupts()], verbose=0)
     assert not tuner.outcomes
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_measures_as_well(tmp_path):
+    options = {"objective": ["val_loss", tuning.ModelSize("bytes")], "max_trials": 2, "seed": 0, "cv": 2}
+    found = []
+    for name, isolate in (("here", None), ("there", "process")):
+        tuner = tuning.Tuner(sized, directory=tmp_path / name, isolate=isolate, **options)
+        tuner.search(X, Y, **SEARCH)
+        found.append(tuner.rows())
+        assert (
+            tuner.best_model(1, by="model_bytes").count_params() * 4
+            == tuner.pareto_front("model_bytes").iloc[0].model_bytes
+        )
+    for one, other in zip(*found, strict=True):
+        assert one["pareto"] == other["pareto"]
+        for key in ("hp/units", "model_bytes"):
+            assert one[key] == other[key]
+        assert one["val_loss"] == pytest.approx(other["val_loss"], rel=1e-5)

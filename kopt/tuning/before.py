@@ -16,6 +16,7 @@ from kopt.tuning.folds import Arguments
 from kopt.tuning.watching import missing_objective
 
 _OWN = ("keras.", "kopt.")
+_STEPS = ("fit", "evaluate", "train_step", "test_step")
 
 
 def check_hypermodel(hypermodel: Any, *, needed: bool) -> None:
@@ -128,12 +129,12 @@ class FirstBatch(keras.callbacks.Callback):
         super().__init__()
         self._objectives = list(objectives)
         self._validated = validated
-        self._is_plain = all(type(callback).__module__.startswith(_OWN) for callback in callbacks)
+        self._is_plain = all(_is_known(callback) for callback in callbacks)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         objectives, self._objectives = self._objectives, []
-        kinds = (type(self.model).train_step, type(self.model).test_step, type(self.model).fit)
-        if not self._is_plain or not logs or kinds != (keras.Model.train_step, keras.Model.test_step, keras.Model.fit):
+        is_own = any(getattr(type(self.model), name) is not getattr(keras.Model, name) for name in _STEPS)
+        if not self._is_plain or not logs or is_own:
             return
         known = [*logs, *(f"val_{name}" for name in logs if self._validated)]
         for objective in objectives:
@@ -166,3 +167,9 @@ def checked_builds(hypermodel: Any) -> Iterator[list[Any]]:
         yield built
     finally:
         hypermodel.build = build
+
+
+def _is_known(callback: Any) -> bool:
+    """Returns whether a callback adds no metric; a `LambdaCallback` does what the user's functions do."""
+    is_lambda = isinstance(callback, keras.callbacks.LambdaCallback)
+    return type(callback).__module__.startswith(_OWN) and not is_lambda

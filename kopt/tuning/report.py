@@ -82,7 +82,7 @@ def _found(rows: Sequence[Mapping[str, Any]], done: Sequence[Mapping[str, Any]],
     columns = {one.name: [row[one.name] for row in done] for one in objectives.all}
     parts = _best(done, objectives)
     if objectives.several:
-        parts += _section(f"Pareto front: {len(front)} trials", _planes(done, objectives))
+        parts += _section(f"Pareto front: {len(front)} of {len(done)} trials", _planes(done, objectives))
     for one in objectives.all:
         parts += _section(_headed("Best so far", one, objectives), _history(rows, one))
     shares = _shares(done, front, objectives)
