@@ -98,6 +98,21 @@ def test_keep_leaves_and_none_removes():
 
 
 @once
+def test_a_function_is_a_penalty_too():
+    def halves(kernel):
+        return 0.5 * ops.sum(ops.abs(kernel))
+
+    def same(kernel):
+        return kernel
+
+    new = regularize(ROWS["recurrent"].make(), kernel=halves, constraint=same)
+    kernels = [v for v in new.trainable_variables if v.regularizer is halves]
+    assert len(kernels) == 4
+    expected = 0.5 * sum(np.abs(ops.convert_to_numpy(kernel)).sum() for kernel in kernels)
+    assert sum(map(value_of, new.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+@once
 def test_an_instance_is_used_itself_and_its_strength_reaches_all_layers():
     penalty = L2(0.5)
     new = regularize(ROWS["recurrent"].make(), kernel=penalty)

@@ -90,7 +90,7 @@ def test_a_compiled_model_comes_back_with_the_optimizer_of_the_recipe_and_its_ow
     new, optimizer, callbacks = apply_recipe(model, "small-convnet", epochs=3, batch_size=128)
     assert new.optimizer is optimizer
     assert new.loss == "mse"
-    assert "compiled with the loss that it had" in capsys.readouterr().out
+    assert "The model is compiled, with the loss that it had." in capsys.readouterr().out
     x = ROWS["convolutions"].inputs(16)
     new.fit(x, np.zeros((16, 1), "float32"), verbose=0, callbacks=callbacks)
     names = [type(transform).__name__ for transform in optimizer.arguments["transforms"]]

@@ -31,6 +31,7 @@ def remade(
     advice: str = "",
     keep_weights: bool = False,
     without: Callable[[Any], bool] | None = None,
+    functions: dict[str, Any] | None = None,
 ) -> keras.Model:
     """Returns a new model with the layers of `model`, uncompiled, made from its config as `edit` has changed it.
 
@@ -46,6 +47,7 @@ def remade(
         advice: What else to do, in errors.
         keep_weights: Whether to begin with the weights of `model`.
         without: Says which layers `edit` takes out; None for none.
+        functions: What `edit` puts in and Keras may not know, by name.
 
     Raises:
         ValueError: The model cannot be made anew from its config.
@@ -56,7 +58,9 @@ def remade(
     try:
         with watch.without_tensorflow():
             # The config was never outside of this process: what is in it may be trusted.
-            new = keras.saving.deserialize_keras_object(config, custom_objects=known, safe_mode=False)
+            new = keras.saving.deserialize_keras_object(
+                config, custom_objects=known | (functions or {}), safe_mode=False
+            )
     except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
         raise refused(model, _first_line(error), **words) from error
     if not isinstance(new, keras.Model):

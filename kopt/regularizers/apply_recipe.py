@@ -147,8 +147,13 @@ def _show(recipe: Recipe, applied: AppliedRecipe) -> None:
         source = re.sub(r",? https?://[^\s;:,]+", "", recipe.sources.get(part, ""))
         table.add_row(*map(Text, (part, done.get(part, f"{value}"), source)))
     rich.print(table)
-    for line in filter(None, [recipe.also, "compiled with the loss that it had" if model.compiled else ""]):
-        rich.print(Text(line))
+    notes = [recipe.also, "The model is compiled, with the loss that it had." if model.compiled else ""]
+    if recipe.ema is not None and _count(model, lambda kind: kind == "BatchNormalization"):
+        notes.append(
+            "Give AveragedWeights the training inputs, batch_norm_data=x: the average needs statistics of its own."
+        )
+    for note in filter(None, notes):
+        rich.print(Text(note))
 
 
 def _count(model: keras.Model, is_one: Any) -> int:

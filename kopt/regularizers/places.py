@@ -14,6 +14,7 @@ from kopt._core.rebuild import is_part
 from kopt.regularizers.graph import Graph
 from kopt.regularizers.residual import is_residual
 
+_SHOWN = 40  # layers in an error
 Which = str | type | Callable[[Any], bool]
 
 
@@ -182,8 +183,10 @@ class Matches:
         self._tests = [_test(argument, member, names) for member in members]
         for member, test in zip(members, self._tests, strict=True):
             if not any(map(test, layers)):
-                known = ", ".join(dict.fromkeys(f"{layer.name} ({type(layer).__name__})" for layer in layers))
-                raise checks.fail(argument, "something that a layer matches", member, f"The layers are: {known}.")
+                known = list(dict.fromkeys(f"{layer.name} ({type(layer).__name__})" for layer in layers))
+                rest = f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+                advice = f"The layers are: {', '.join(known[:_SHOWN])}{rest}."
+                raise checks.fail(argument, "something that a layer matches", member, advice)
 
     def __call__(self, layer: Any) -> bool:
         return any(test(layer) for test in self._tests)

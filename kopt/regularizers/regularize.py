@@ -116,7 +116,7 @@ def _anew(model: keras.Model, wishes: Wishes, include: Any, exclude: Any, dropou
             )
             raise _nothing("drop_path", wishes.drop_path, advice, root)
 
-    new = remade(model, edit, argument="model", advice=_ADVICE, keep_weights=True)
+    new = remade(model, edit, argument="model", advice=_ADVICE, keep_weights=True, functions=wishes.functions)
     pairs = counterparts(model, new) or []
     ((root, selection),) = found
     wishes.check(root, selection, {id(old): layer for old, layer in pairs})

@@ -65,6 +65,12 @@ class Wishes:
         constraints = {} if self.constraint is KEEP else dict.fromkeys(CONSTRAINTS, ("constraint", self.constraint))
         return found | constraints
 
+    @property
+    def functions(self) -> dict[str, Any]:
+        """What is asked for that is a function of the user, by name."""
+        values = [value for _, value in self.keys.values()]
+        return {value.__name__: value for value in values if hasattr(value, "__name__")}
+
     def edit(self, root: Place, selection: Selection) -> None:
         """Puts penalties and constraints into the config.
 
@@ -136,8 +142,10 @@ def _checked(name: str, value: Any, get: Any) -> Any:
 
 
 def _serialized(name: str, value: Any) -> Any:
+    if value is None or not hasattr(value, "get_config"):
+        return value  # A function of the user: Keras takes it as it is.
     module = keras.constraints if name == "constraint" else keras.regularizers
-    return None if value is None else module.serialize(value)
+    return module.serialize(value)
 
 
 def _is_meant(selection: Selection, place: Place, value: Any) -> bool:
@@ -170,11 +178,9 @@ def _all_layers(root: Place) -> Iterator[tuple[Place, Any, list[Any]]]:
 
 
 def _is_same(there: Any, value: Any) -> bool:
-    if there is None or value is None:
+    if not hasattr(value, "get_config"):
         return there is value
-    if type(there) is not type(value):
-        return False
-    return not hasattr(value, "get_config") or bool(there.get_config() == value.get_config())
+    return type(there) is type(value) and bool(there.get_config() == value.get_config())
 
 
 def _share(layer: Any, there: Any, value: Any) -> None:
