@@ -21,7 +21,7 @@ from kopt.diagnosis.statistics import Look, Statistics
 
 HIGH_EARLY, HIGH_STEADY = 0.25, 0.08
 """Update / weight, as the median of the hidden kernels: of one of the first steps, and in an epoch."""
-LOW = 5e-5
+LOW = 3e-4
 """Update / weight below which a rate is too low, if nothing is learnt."""
 VANISHING = 2e-4
 """Gradient / weight of a hidden kernel, as a median over the first two epochs, below which it vanishes."""
