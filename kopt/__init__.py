@@ -15,6 +15,7 @@ __all__ = [
     "probing",
     "regularizers",
     "schedules",
+    "sklearn",
     "training",
     "transforms",
     "tuning",
@@ -26,7 +27,7 @@ def __getattr__(name: str) -> object:
     import importlib
 
     # The callbacks need an event writer, the search Optuna; a process that only trains or loads a model needs neither.
-    if name in ("callbacks", "monitoring", "probing", "tuning"):
+    if name in ("callbacks", "monitoring", "probing", "sklearn", "tuning"):
         return importlib.import_module(f"kopt.{name}")
     if name in ("find_batch_size", "find_learning_rate"):
         return getattr(importlib.import_module("kopt.probing"), name)
