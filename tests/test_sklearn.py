@@ -20,6 +20,8 @@ from kopt.sklearn import Classifier, Regressor
 from kopt.testing import problems
 
 X, Y = load_iris(return_X_y=True)
+# What is about parameters and rows needs no second backend.
+fast_on_torch = pytest.mark.slow if keras.backend.backend() != "torch" else lambda test: test
 NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
 
 
@@ -79,6 +81,7 @@ def test_chance_is_its_own_and_pickles_keep_the_optimizer(tmp_path):
     assert again.get_params() == first.get_params()
 
 
+@fast_on_torch
 def test_parameters_are_set_cloned_and_refused():
     made = net(units=5)
     assert made.get_params()["units"] == 5
@@ -105,6 +108,7 @@ def test_parameters_are_set_cloned_and_refused():
         Classifier(logits, epochs=1).fit(X, Y).predict(X)
 
 
+@fast_on_torch
 def test_weights_of_rows_and_classes():
     """A class with no weight is never learnt; balanced weights are scikit-learn's."""
     kept = np.where(Y == 2, 0.0, 1.0)
@@ -115,6 +119,7 @@ def test_weights_of_rows_and_classes():
     assert set(first.predict(X)) == {0, 1}
 
 
+@fast_on_torch
 def test_early_stopping_and_schedules_in_fractions():
     rate = schedules.CosineDecay(0.5, 1.0, by="fraction")
     made = net(epochs=60, optimizer__learning_rate=rate, early_stopping=True, patience=2, validation_fraction=0.3)
@@ -124,7 +129,7 @@ def test_early_stopping_and_schedules_in_fractions():
     assert rate.run_steps is None
 
 
-@pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.parametrize("targets", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_regression(targets):
     y = X @ np.arange(4.0 * targets).reshape(4, targets)
     made = Regressor(hidden_layer_sizes=(16,), epochs=30, optimizer__learning_rate=0.02, random_state=0)
@@ -133,6 +138,7 @@ def test_regression(targets):
     assert made.predict(X).shape == y.shape
 
 
+@fast_on_torch
 def test_two_classes_by_one_sigmoid_and_a_compiled_model():
     def sigmoid():
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, activation="sigmoid")])
