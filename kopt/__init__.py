@@ -31,6 +31,7 @@ __all__ = [
     "probing",
     "regularizers",
     "schedules",
+    "sklearn",
     "training",
     "transforms",
     "tuning",

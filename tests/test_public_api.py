@@ -17,6 +17,7 @@ import kopt.losses
 import kopt.monitoring
 import kopt.probing
 import kopt.regularizers
+import kopt.sklearn
 import kopt.testing
 import kopt.training
 import kopt.tuning
@@ -35,6 +36,7 @@ ROOMS = [
     kopt.probing,
     kopt.training,
     kopt.tuning,
+    kopt.sklearn,
 ]
 NAMES = [f"{room.__name__}.{name}" for room in ROOMS for name in room.__all__]
 OPTIMIZERS = [

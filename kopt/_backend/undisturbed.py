@@ -48,6 +48,16 @@ def undisturbed(model: Any) -> Iterator[None]:
             restore()
 
 
+@contextlib.contextmanager
+def kept_random_states() -> Iterator[None]:
+    """Puts the random states of Python, NumPy, Keras and PyTorch back when the context ends."""
+    restore = _random_states()
+    try:
+        yield
+    finally:
+        restore()
+
+
 def put_optimizer(model: Any, optimizer: Any) -> None:
     """Gives a model another optimizer inside `undisturbed`, past Keras' tracking of attributes."""
     vars(model)["optimizer"] = optimizer

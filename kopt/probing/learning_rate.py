@@ -25,7 +25,7 @@ def find_learning_rate(
     highest: float = 10.0,
     steps: int = 100,
     stop: float = 4.0,
-    smoothing: float = 0.9,
+    smoothing: float = 0.8,
     suggest: str = "valley",
     seed: int = 0,
 ) -> RangeTest:

@@ -61,7 +61,7 @@ class RangeTest:
 
     rates: np.ndarray
     losses: np.ndarray
-    smoothing: float = 0.9
+    smoothing: float = 0.8
     suggest: str = "valley"
     stopped: str = ""
 
@@ -135,7 +135,7 @@ class RangeTest:
             is_chosen = name == self.suggest
             label = f"{'minimum / 10' if name == 'minimum' else name}: {rate:.2g}"
             axes.axvline(rate, color=color, linestyle="-" if is_chosen else ":", label=label)
-        low, high = float(self.smoothed.min()), float(self.smoothed[: self.fall[1] + 1].max())
+        low, high = float(np.quantile(self.losses, 0.05)), float(self.smoothed[: self.fall[1] + 1].max())
         room = (high - low) or 1.0
         axes.set_ylim(low - 0.1 * room, high + 0.5 * room)
         axes.set(xscale="log", xlabel="learning rate", ylabel="loss of the batch")
