@@ -26,7 +26,8 @@ def source():
 def found(directory):
     """Returns the trials and outcomes of the search in a directory."""
     place = Path(directory) / "shared"
-    return read(place, json.loads((place / "project.json").read_text()))
+    trials, outcomes, _ = read(place, json.loads((place / "project.json").read_text()))
+    return trials, outcomes
 
 
 def stored(directory, storage):

@@ -12,6 +12,7 @@ import pytest
 import searches
 
 from kopt import tuning
+from kopt.tuning import stored
 from kopt.tuning.storage import history as marks
 from kopt.tuning.storage.address import address_of
 from kopt.tuning.storage.history import History
@@ -101,8 +102,12 @@ def test_what_one_worker_found_the_others_and_a_reader_know(tmp_path):
     assert second.report(tmp_path / "report.html").exists()
     described = json.loads((tmp_path / "b" / "search" / "project.json").read_text())
     assert described["storage"] == f"journal://{tmp_path}/trials.log"
-    trials, outcomes = read(tmp_path / "b" / "search", described)
+    trials, outcomes, workers = read(tmp_path / "b" / "search", described)
     assert outcomes == second.outcomes
+    assert {row["trial"]: row["tries"] for row in second.rows()} == {key: own["tries"] for key, own in workers.items()}
+    shown = stored.read(tmp_path / "b" / "search").rows()  # what `kopt table` shows
+    assert shown == second.rows()
+    assert all(row["worker"] for row in shown)
     for key, trial in second.oracle.trials.items():
         assert trials[key].get_state() == trial.get_state()
     ranked = [trial.trial_id for trial in first.best_trials(3)]

@@ -41,6 +41,7 @@ class StoredSearch:
         objectives: One, or several.
         trials: What `Trial.get_state` returned, by trial, in order.
         outcomes: Of the trials that have ended.
+        workers: Who has run each trial, in columns for the table; empty for a search without a storage.
         limits: `max_trials` and `max_epochs_total`, as far as they are known.
         changed: When a file of a trial was last written, in seconds as `time.time` has them; None if there is none.
         unreadable: Files of trials that could not be read.
@@ -50,6 +51,7 @@ class StoredSearch:
     objectives: list[StoredObjective]
     trials: dict[str, State]
     outcomes: dict[str, Outcome]
+    workers: dict[str, dict[str, Any]]
     limits: dict[str, Any]
     changed: float | None
     unreadable: list[Path]
@@ -72,7 +74,9 @@ class StoredSearch:
             folds: Whether to have a row for each training.
         """
         front = self._front()
-        more = None if front is None else {key: {"pareto": key in front} for key in self.trials}
+        more = {key: dict(self.workers.get(key, {})) for key in self.trials}
+        if front is not None:
+            more = {key: own | {"pareto": key in front} for key, own in more.items()}
         return rows(self.trials, self.outcomes, folds=folds, more=more)
 
     def ranked(self, by: str | None = None) -> list[dict[str, Any]]:
@@ -167,10 +171,11 @@ def read(directory: Path) -> StoredSearch:
     """
     described = _described(directory)
     unreadable: list[Path] = []
+    workers: dict[str, dict[str, Any]] = {}
     files, results = list(directory.glob("trial_*/trial.json")), list(directory.glob(f"trial_*/{ended.FILE}"))
     if described.get("storage") is not None:
         reading = importlib.import_module("kopt.tuning.storage.reading")  # Needs Optuna, which takes a while.
-        live, outcomes = reading.read(directory, described)
+        live, outcomes, workers = reading.read(directory, described)
         trials: dict[str, State] = {key: trial.get_state() for key, trial in live.items()}
     else:
         states = [_file(path, _state, unreadable) for path in files]
@@ -184,6 +189,7 @@ def read(directory: Path) -> StoredSearch:
         objectives=[StoredObjective(**one) for one in (given if isinstance(given, list) else [given])],
         trials=trials,
         outcomes=outcomes,
+        workers=workers,
         limits=limits,
         changed=_last_change([*files, *results]),
         unreadable=unreadable,

@@ -16,7 +16,7 @@ from kopt.tuning.outcome import Outcome
 from kopt.tuning.storage import history as marks
 from kopt.tuning.storage.address import address_of
 from kopt.tuning.storage.history import Chain, History
-from kopt.tuning.storage.reading import SEARCH, SPACE, id_of, outcome_of, trial_of
+from kopt.tuning.storage.reading import SEARCH, SPACE, id_of, outcome_of, run_by, trial_of
 from kopt.tuning.storage.study import SharedStudy
 from kopt.tuning.storage.worker import identity, name_of
 
@@ -179,8 +179,7 @@ class JoinedOracle(OptunaOracle):
 
     def run_by(self, trial_id: str) -> dict[str, Any]:
         """Returns who has run a trial, or runs it, and how many tries there were."""
-        chain = self._chains[trial_id]
-        return {"worker": name_of(chain.last.user_attrs[marks.WORKER]), "tries": len(chain.tries)}
+        return run_by(self._chains[trial_id])
 
     def whereabouts(self, trial_id: str) -> str:
         """Returns whose trial it is and where that worker keeps weights."""

@@ -18,8 +18,10 @@ SPACE = "kopt:space"  # What the space has become since, if it has.
 _STATUS = {"completed": "COMPLETED", "pruned": "COMPLETED", "failed": "FAILED"}
 
 
-def read(directory: Path, description: Mapping[str, Any]) -> tuple[dict[str, Trial], dict[str, Outcome]]:
-    """Returns the trials of all workers, and what came of those that have ended, by trial.
+def read(
+    directory: Path, description: Mapping[str, Any]
+) -> tuple[dict[str, Trial], dict[str, Outcome], dict[str, dict[str, Any]]]:
+    """Returns by trial the trials of all workers, what came of those that have ended, and who has run each.
 
     Args:
         directory: Of the project; its name is that of the search.
@@ -49,12 +51,17 @@ def read(directory: Path, description: Mapping[str, Any]) -> tuple[dict[str, Tri
     space = attributes.get(SPACE) or description["space"]
     hyperparameters = keras_tuner.HyperParameters.from_config({"space": space, "values": {}})
     trials = {id_of(chain): trial_of(chain, hyperparameters, description["objective"]) for chain in history.chains}
-    return trials, outcomes_of(history.chains)
+    return trials, outcomes_of(history.chains), {id_of(chain): run_by(chain) for chain in history.chains}
 
 
 def id_of(chain: Chain) -> str:
     """Returns what a trial is called: its number in the study."""
     return f"{chain.number:04d}"
+
+
+def run_by(chain: Chain) -> dict[str, Any]:
+    """Returns who has run a trial, or runs it, and how many tries there were."""
+    return {"worker": name_of(chain.last.user_attrs[WORKER]), "tries": len(chain.tries)}
 
 
 def outcomes_of(chains: Sequence[Chain]) -> dict[str, Outcome]:
