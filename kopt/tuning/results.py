@@ -63,6 +63,7 @@ class Searched(TrialRunner):
                 training.
         """
         self.objectives.named(by)
+        self.refreshed()
         return [self.oracle.get_trial(key) for key in self._front(by)]
 
     def pareto_front(self, by: str | None = None) -> Any:

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 
 from kopt.tuning import project
 from kopt.tuning.earlier import earlier_results
+from kopt.tuning.grids import tell_cut_grid
 from kopt.tuning.mapping import SpaceMap, active_values
 from kopt.tuning.oracle import COLLISIONS
 from kopt.tuning.outcome import Outcome
@@ -140,6 +141,8 @@ class StoredOracle(JoinedOracle):
         """Returns the values of this worker's trial; None if they are those of another trial."""
         self._await_turn(history, root)
         space = SpaceMap(self.hyperparameters)
+        if self.sampler == "grid" and history.chains[0].number == root:
+            tell_cut_grid(space, self.max_trials)
         if self._sources:
             self._add_earlier(space)
         wanted = mine.user_attrs.get(marks.ENQUEUED) or self._enqueued()
