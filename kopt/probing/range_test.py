@@ -12,7 +12,7 @@ from kopt.probing.drawing import new_figure, saved
 
 SUGGESTIONS = ("valley", "steepest", "minimum")
 LEAST_FALL = 0.05
-_BY_CHANCE = 8.0  # Smoothed losses that only vary by chance fall by more than 8 of their errors in 2 tests of 100.
+_BY_CHANCE = 10.0  # Losses that only vary by chance fall by more than this many errors in 1 test of 100 or fewer.
 _SHARE = 2 / 3
 
 
