@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kopt._backend import adapter_module
 from kopt.monitoring.quantity import Numbers, Quantity
 
 _MOST_CLASSES = 32
@@ -24,7 +25,7 @@ class Batches(Quantity):
     `batch_examples`: how many there are.
 
     No second forward pass: these are the predictions of the step itself, dropout included. A model whose own
-    `train_step` does not call `compute_loss` shows none.
+    `train_step` does not call `compute_loss` shows none, nor does any model under `torch.compile`.
 
     Args:
         when: Rule or interval of its own; by default that of the monitor.
@@ -32,6 +33,11 @@ class Batches(Quantity):
 
     def __init__(self, when: Callable[[int], bool] | int | None = None) -> None:
         super().__init__(when)
+
+    def unsupported(self, model: Any) -> str | None:
+        if adapter_module.rounds_anew(model):
+            return "`torch.compile` would fuse the loss in another way, and the weights would differ in a last digit."
+        return super().unsupported(model)
 
     def in_loss(self, x: Any, y: Any, y_pred: Any) -> Numbers:
         found: Numbers = {}
