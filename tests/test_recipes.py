@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def fast_on_tensorflow(test):
-    """Marks a test as slow on other backends: what differs there is tested elsewhere, by smaller searches."""
+    """Marks a test as slow on other backends: what differs there is tested elsewhere, by smaller models and searches."""
     return test if keras.backend.backend() == "tensorflow" else pytest.mark.slow(test)
 
 
@@ -86,6 +86,7 @@ def test_a_wrong_optimizer_lists_the_right_ones(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@fast_on_tensorflow
 def test_linear_regression_compares_six_methods(tmp_path):
     result = run("02_linear_regression.py", "--points", "200", "--noise", "0.1", "--log-dir", str(tmp_path))
     assert result.returncode == 0, result.stderr
@@ -104,6 +105,7 @@ def test_linear_regression_compares_six_methods(tmp_path):
         assert error < 0.5
 
 
+@fast_on_tensorflow
 def test_the_race_compares_optimizers(tmp_path):
     result = run("03_optimizer_race.py", "--epochs", "1", "--only", "adamw", "sgd", "--log-dir", str(tmp_path))
     assert result.returncode == 0, result.stderr
@@ -121,6 +123,7 @@ def test_the_race_compares_optimizers(tmp_path):
     assert "--only must be one of: " in result.stderr
 
 
+@fast_on_tensorflow
 def test_schedules_are_drawn_and_compared(tmp_path):
     result = run("04_schedules.py", "--epochs", "1", "--only", "onecycle", "warm cosine", "--log-dir", str(tmp_path))
     assert result.returncode == 0, result.stderr
@@ -145,6 +148,7 @@ def test_schedules_are_drawn_and_compared(tmp_path):
     assert "--only must be one of: Constant, StepDecay" in result.stderr
 
 
+@fast_on_tensorflow
 def test_fine_tuning_compares_ways_to_learn_new_digits(tmp_path):
     result = run(
         "05_fine_tuning.py", "--pretraining", "1", "--epochs", "10", "--shots", "5", "--log-dir", str(tmp_path)
@@ -188,6 +192,7 @@ def test_an_over_fitted_network_is_cured(tmp_path):
     assert "--only must be one of: as it is" in result.stderr
 
 
+@fast_on_tensorflow
 def test_sam_and_averaging_are_compared(tmp_path):
     chosen = ["--only", "swa", "SGD", "LookSAM"]
     result = run("06_sam_and_averaging.py", "--epochs", "2", "--digits", "200", *chosen, "--log-dir", str(tmp_path))
@@ -204,6 +209,7 @@ def test_sam_and_averaging_are_compared(tmp_path):
     assert "--only must be one of: SGD, exponential average" in result.stderr
 
 
+@fast_on_tensorflow
 def test_the_doctor_names_what_is_wrong_with_five_runs(tmp_path):
     few = ["--epochs", "4", "--digits", "500", "--only", "healthy", "raw pixels", "rate too high", "--log-dir"]
     result = run("08_doctor.py", *few, str(tmp_path))
@@ -303,6 +309,7 @@ def test_grid_random_and_bayesian_search_are_compared(tmp_path):
     assert "--only must be one of: grid, random, bayes, tpe" in result.stderr
 
 
+@fast_on_tensorflow
 def test_cross_validation_is_searched_and_shown(tmp_path):
     result = run("11_cross_validation.py", "--folds", "2", "--epochs", "1", "--trials", "1", "--log-dir", str(tmp_path))
     assert result.returncode == 0, result.stderr

@@ -121,7 +121,7 @@ def _drops(model: keras.Model) -> bool:
 
 
 def _show(recipe: Recipe, applied: AppliedRecipe) -> None:
-    import rich
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -146,14 +146,15 @@ def _show(recipe: Recipe, applied: AppliedRecipe) -> None:
     for part, value in recipe.parts().items():
         source = re.sub(r",? https?://[^\s;:,]+", "", recipe.sources.get(part, ""))
         table.add_row(*map(Text, (part, done.get(part, f"{value}"), source)))
-    rich.print(table)
+    console = Console()  # The global one has the width of when it was made.
+    console.print(table)
     notes = [recipe.also, "The model is compiled, with the loss that it had." if model.compiled else ""]
     if recipe.ema is not None and _count(model, lambda kind: kind == "BatchNormalization"):
         notes.append(
             "Give AveragedWeights the training inputs, batch_norm_data=x: the average needs statistics of its own."
         )
     for note in filter(None, notes):
-        rich.print(Text(note))
+        console.print(Text(note))
 
 
 def _count(model: keras.Model, is_one: Any) -> int:

@@ -45,8 +45,8 @@ class Isolation:
             advice = f"What `search` is given, or the build function refers to, cannot be pickled: {error}."
             raise checks.fail("isolate", "None for this search", "process", advice) from error
 
-    def close(self) -> None:
-        """Deletes the temporary file."""
+    def leave(self) -> None:
+        """Deletes the temporary file; the search has ended."""
         self._directory.cleanup()
 
     def run(self, trial: Any, report: Any, trainings: list[Any], suffix: str = "") -> None:

@@ -129,13 +129,10 @@ class Tuner(Searched):
     ) -> None:
         check_hypermodel(hypermodel, needed=type(self).run_trial is Searched.run_trial)
         own = {"objective": objective, "max_trials": max_trials, "seed": seed}
-        own |= sharing(storage, worker_timeout, max_deaths_per_trial)
-        oracle = _oracle(oracle, own, kwargs)
+        oracle = _oracle(oracle, own | sharing(storage, worker_timeout, max_deaths_per_trial), kwargs)
         self.cv = folds.checked_cv(cv)
         self.objectives = Objectives(oracle.objective)
-        self.keep_models = None if self.objectives.several else 1
-        if keep_models is not None:
-            self.keep_models = checks.count("keep_models", keep_models, 0)
+        self.keep_models = _kept(keep_models, self.objectives)
         self.budget = Budget(time_budget, max_epochs_total, max_consecutive_failures)
         self.boards = Boards(tensorboard)
         self.isolate = checks.optional(checks.choice, "isolate", isolate, options=["process"])
@@ -278,11 +275,10 @@ class Tuner(Searched):
                 raise project.full_disk(error, Path(self.project_dir)) from error
             raise
         finally:
-            if self._shared is not None:
-                self._shared.leave()
             gc.unfreeze()
-            if self._isolation is not None:
-                self._isolation.close()
+            for held in (self._shared, self._isolation):
+                if held is not None:
+                    held.leave()
 
     def _check_data(self, given: folds.Arguments, groups: Any) -> None:
         """Checks what can be known before the first epoch, splits the data, and compares them with the stored ones."""
@@ -370,6 +366,13 @@ def _oracle(oracle: Any, own: dict[str, Any], kwargs: dict[str, Any]) -> keras_t
         if value is not None and name != "seed":
             raise checks.fail(name, "None if there is an oracle, which has its own", value)
     return oracle
+
+
+def _kept(keep_models: int | None, objectives: Objectives) -> int | None:
+    """Returns how many trials keep their weights; None for those of the front."""
+    if keep_models is None:
+        return None if objectives.several else 1
+    return checks.count("keep_models", keep_models, 0)
 
 
 def _take_over(oracle: Any) -> None:
