@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def fast_on_tensorflow(test):
-    """Marks a test as slow on other backends: what differs there is tested elsewhere, by smaller models and searches."""
+    """Marks a test as slow on other backends: what differs there is tested elsewhere, on a smaller scale."""
     return test if keras.backend.backend() == "tensorflow" else pytest.mark.slow(test)
 
 
