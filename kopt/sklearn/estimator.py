@@ -1,7 +1,7 @@
 """What classifier and regressor have in common: parameters, the training, and its random numbers."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import keras
@@ -22,17 +22,34 @@ _MOST = 2**31 - 1
 class KerasEstimator(BaseEstimator):
     """A Keras model behind scikit-learn's `fit` and `predict`; `Classifier` and `Regressor` say what is what."""
 
-    build: Any
-    optimizer: Any
-    loss: Any
-    epochs: int
-    batch_size: int
-    early_stopping: bool
-    validation_fraction: float
-    patience: int
-    callbacks: Sequence[Any] | None
-    random_state: Any
-    verbose: int
+    def __init__(
+        self,
+        build: Callable[..., keras.Model] | None = None,
+        *,
+        epochs: int = 10,
+        batch_size: int = 32,
+        optimizer: Any = "adamw",
+        loss: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        callbacks: Sequence[Any] | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+        **parameters: Any,
+    ) -> None:
+        self.build = build
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.loss = loss
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+        self._take(parameters)
 
     def _take(self, parameters: dict[str, Any]) -> None:
         """Keeps parameters of the build function and of the optimizer beside the estimator's own."""

@@ -1,9 +1,7 @@
 """A Keras model as a scikit-learn regressor."""
 
-from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-import keras
 import numpy as np
 from sklearn.base import RegressorMixin
 
@@ -45,35 +43,6 @@ class Regressor(RegressorMixin, KerasEstimator):
     make_pipeline(StandardScaler(), net).fit(x, y)
     ```
     """
-
-    def __init__(
-        self,
-        build: Callable[..., keras.Model] | None = None,
-        *,
-        epochs: int = 10,
-        batch_size: int = 32,
-        optimizer: Any = "adamw",
-        loss: Any = None,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        callbacks: Sequence[Any] | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-        **parameters: Any,
-    ) -> None:
-        self.verbose = verbose
-        self.random_state = random_state
-        self.callbacks = callbacks
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.early_stopping = early_stopping
-        self.loss = loss
-        self.optimizer = optimizer
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.build = build
-        self._take(parameters)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

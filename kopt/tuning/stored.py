@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib
 import json
 import math
 import types
@@ -174,7 +173,8 @@ def read(directory: Path) -> StoredSearch:
     workers: dict[str, dict[str, Any]] = {}
     files, results = list(directory.glob("trial_*/trial.json")), list(directory.glob(f"trial_*/{ended.FILE}"))
     if described.get("storage") is not None:
-        reading = importlib.import_module("kopt.tuning.storage.reading")  # Needs Optuna, which takes a while.
+        from kopt.tuning.storage import reading  # Needs Optuna, which takes a while.
+
         live, outcomes, workers = reading.read(directory, described)
         trials: dict[str, State] = {key: trial.get_state() for key, trial in live.items()}
     else:
