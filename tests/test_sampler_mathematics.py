@@ -13,6 +13,7 @@ from scipy.special import log_ndtr
 from search_spaces import branches, hyperparameters, once
 
 from kopt.tuning.mapping import SpaceMap
+from kopt.tuning.sampler.across import Across
 from kopt.tuning.sampler.axis import axis_of
 from kopt.tuning.sampler.fit import Likelihood, Posterior, squashed
 from kopt.tuning.sampler.infer import inferred
@@ -36,7 +37,7 @@ def test_the_kernel_is_positive_definite_on_any_conditional_space(hp, seed):
     # Rows twice, and rows that differ in one parameter: these are what is computed once for several rows.
     relatives = np.concatenate([rows[:9], tree.rows(np.where(rng.random(rows.shape) < 0.1, 0.3, np.nan_to_num(rows)))])
     one_by_one, _ = kernel(theta, kernel.distances(relatives[:, None], rows[None]))
-    np.testing.assert_allclose(kernel.between(theta, relatives, rows), one_by_one, rtol=1e-12)
+    np.testing.assert_allclose(Across(kernel, theta, rows)(relatives), one_by_one, rtol=1e-12)
     np.testing.assert_allclose(np.diag(matrix), 1.0)
     np.testing.assert_array_equal(matrix, matrix.T)
     # Rows that are equal make it singular: rounding may leave the smallest eigenvalue below 0 by 30 times 1e-16.

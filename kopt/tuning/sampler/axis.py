@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ class Axis(ABC):
     def position(self, value: Any) -> float:
         """Returns the position of a value; of a value outside the range, the position of the nearest end."""
 
+    def positions(self, values: Sequence[Any]) -> Array:
+        """Returns the positions of several values."""
+        return np.array([self.position(value) for value in values], float)
+
     @abstractmethod
     def snapped(self, positions: Array) -> Array:
         """Returns the positions of the values that are at `positions`."""
@@ -40,14 +45,17 @@ class Listed(Axis):
     def __init__(self, values: tuple[Any, ...], *, categorical: bool) -> None:
         self.values, self.categorical = values, categorical
         self.count = self._n = len(values)
+        # The first of equal ones; 1, 1.0 and True are equal but for their types.
+        self._places = {(type(value), value): i for i, value in reversed(list(enumerate(values)))}
 
     def value(self, position: float) -> Any:
         return self.values[min(int(position * self._n), self._n - 1)]
 
     def position(self, value: Any) -> float:
-        same = [i for i, known in enumerate(self.values) if known == value and type(known) is type(value)]
-        same = same or [i for i, known in enumerate(self.values) if known == value]
-        return ((same[0] if same else self._n // 2) + 0.5) / self._n
+        place = self._places.get((type(value), value))
+        if place is None:
+            place = next((i for i, known in enumerate(self.values) if known == value), self._n // 2)
+        return (place + 0.5) / self._n
 
     def snapped(self, positions: Array) -> Array:
         return (np.minimum(np.floor(positions * self._n), self._n - 1) + 0.5) / self._n
@@ -87,8 +95,11 @@ class Continuous(Axis):
         return round(number) if self.whole else number
 
     def position(self, value: float) -> float:
-        value = min(max(value, self.low), self.high)
-        return ((math.log(value) if self.log else value) - self.start) / ((self.end - self.start) or 1.0)
+        return float(self.positions([value])[0])
+
+    def positions(self, values: Sequence[float]) -> Array:
+        numbers = np.clip(np.array(values, float), self.low, self.high)
+        return ((np.log(numbers) if self.log else numbers) - self.start) / ((self.end - self.start) or 1.0)
 
     def snapped(self, positions: Array) -> Array:
         if not self.whole:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, lapack, solve_triangular
 from scipy.optimize import minimize
 
+from kopt.tuning.sampler.across import Across
 from kopt.tuning.sampler.kernel import TreeKernel
 
 Array = np.ndarray
@@ -43,8 +44,9 @@ class Likelihood:
 
     def __init__(self, kernel: TreeKernel, rows: Array, values: Array) -> None:
         self.kernel, self.values = kernel, values
-        self.pairs = np.tril_indices(len(rows), -1)
-        self.distances = kernel.distances(rows[self.pairs[0]], rows[self.pairs[1]])
+        row, column = np.tril_indices(len(rows), -1)
+        self.pairs = row * len(rows) + column
+        self.distances = kernel.distances(rows[row], rows[column])
         self.mean, self.spread = prior_of(kernel)
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
@@ -53,15 +55,15 @@ class Likelihood:
         pairs, backward = self.kernel(theta[:-2], self.distances)
         signal, noise = np.exp(theta[-2:])
         matrix = np.zeros((n, n))
-        matrix[self.pairs] = signal * pairs
-        matrix[np.diag_indices(n)] = signal + noise
+        np.put(matrix, self.pairs, signal * pairs)
+        np.fill_diagonal(matrix, signal + noise)
         lower, failed = lapack.dpotrf(matrix, lower=1)
         if failed:
             return NEVER, np.zeros_like(theta)
         alpha = cho_solve((lower, True), self.values)
         inverse, _ = lapack.dpotri(lower, lower=1)
         value = 0.5 * self.values @ alpha + np.log(np.diag(lower)).sum()
-        slope = inverse[self.pairs] - alpha[self.pairs[0]] * alpha[self.pairs[1]]
+        slope = np.take(inverse - np.outer(alpha, alpha), self.pairs)
         trace = np.sum(np.diag(inverse) - alpha**2)
         gradient = np.empty_like(theta)
         gradient[:-2] = backward(signal * slope)
@@ -97,6 +99,7 @@ class Posterior:
         kernel: The kernel.
         theta: Hyperparameters.
         rows: The points that it knows, shape (n, d).
+        across: The kernel of any points with these.
         lower: Cholesky factor of their covariance, shape (n, n).
         alpha: Weights of their results, shape (n,).
     """
@@ -104,6 +107,7 @@ class Posterior:
     kernel: TreeKernel
     theta: Array
     rows: Array
+    across: Across
     lower: Array
     alpha: Array
 
@@ -115,20 +119,21 @@ class Posterior:
             numpy.linalg.LinAlgError: No jitter helps.
         """
         signal, noise = np.exp(theta[-2:])
-        between = kernel.between(theta[:-2], rows, rows)
+        across = Across(kernel, theta[:-2], rows)
+        between = across(rows)
         for jitter in JITTERS:
             matrix = signal * between + (noise + signal * jitter) * np.eye(len(rows))
             try:
                 lower = cholesky(matrix, lower=True)
             except (np.linalg.LinAlgError, ValueError):  # The latter is what SciPy raises for NaN.
                 continue
-            return cls(kernel, theta, rows, lower, cho_solve((lower, True), values))
+            return cls(kernel, theta, rows, across, lower, cho_solve((lower, True), values))
         raise np.linalg.LinAlgError("The covariance of the trials is not positive definite.")
 
     def __call__(self, rows: Array) -> tuple[Array, Array]:
         """Returns means and standard deviations at `rows`."""
         signal = np.exp(self.theta[-2])
-        across = signal * self.kernel.between(self.theta[:-2], rows, self.rows)
+        across = signal * self.across(rows)
         explained = solve_triangular(self.lower, across.T, lower=True, check_finite=False)
         variance = np.maximum(signal - np.sum(explained**2, axis=0), 1e-12 * signal)
         return across @ self.alpha, np.sqrt(variance)

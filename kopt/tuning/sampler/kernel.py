@@ -21,7 +21,8 @@ References:
     https://arxiv.org/abs/1409.4011 (the idea of embedding inactive parameters).
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,9 +31,10 @@ from kopt.tuning.sampler.tree import Tree
 
 Array = np.ndarray
 Backward = Callable[[Array, Array], None]
-# Squared distances from an inactive parameter. Any two categories are 1 apart, as are the corners of a simplex: they
-# lie on a sphere of a radius whose square is below 1 / 2, so that a point at this distance from all of them exists.
-TO_CATEGORY, TO_MIDDLE = 0.5, 0.25
+# Distances from an inactive parameter. Any two categories are 1 apart, as are the corners of a simplex: they lie on a
+# sphere of a radius whose square is below 1 / 2, so that a point at this distance from all of them exists.
+TO_CATEGORY, TO_MIDDLE = 0.5**0.5, 0.5
+SQRT5 = 5**0.5
 
 
 @dataclass
@@ -80,7 +82,7 @@ class TreeKernel:
         )
 
     def distances(self, first: Array, second: Array) -> Array:
-        """Returns squared distances on each axis, for pairs of rows.
+        """Returns distances on each axis, for pairs of rows.
 
         Args:
             first: Rows, shape (..., d).
@@ -89,59 +91,12 @@ class TreeKernel:
         Returns:
             Shape (d, ...). Between two categories it is 0 or 1.
         """
-        found = np.empty((len(self.categorical), *np.broadcast_shapes(first.shape[:-1], second.shape[:-1])))
-        for i in range(len(found)):
-            self._apart(i, first[..., i], second[..., i], found[i])
+        found = np.zeros((len(self.categorical), *np.broadcast_shapes(first.shape[:-1], second.shape[:-1])))
+        for i, categorical in enumerate(self.categorical):
+            distance = apart(first[..., i], second[..., i], categorical=categorical)
+            if distance is not None:
+                found[i] = distance
         return found
-
-    def _apart(self, i: int, one: Array, other: Array, found: Array) -> Array:
-        """Writes the squared distances on axis i into `found`, and returns it."""
-        missing, absent = np.isnan(one), np.isnan(other)
-        if not missing.any() and not absent.any():
-            np.subtract(one, other, out=found)
-        else:
-            np.subtract(np.where(missing, 0.5, one), np.where(absent, 0.5, other), out=found)
-        if self.categorical[i]:
-            np.not_equal(found, 0.0, out=found, casting="unsafe")
-        else:
-            np.multiply(found, found, out=found)
-        if missing.any() or absent.any():
-            differ = missing != absent
-            if self.categorical[i]:
-                found[differ] = TO_CATEGORY
-            else:
-                found += TO_MIDDLE * differ
-        return found
-
-    def between(self, theta: Array, first: Array, second: Array) -> Array:
-        """Returns the kernel of each row of `first` with each of `second`.
-
-        Rows that were made of one another by changing a few parameters have the factors of the other groups in common:
-        these are computed once.
-
-        Args:
-            theta: Hyperparameters, shape (size,).
-            first: Rows, shape (m, d).
-            second: Rows, shape (n, d).
-
-        Returns:
-            Shape (m, n).
-        """
-        dimensions = first.shape[1]
-        weights, interactions = np.exp(theta[:dimensions]), np.exp(theta[dimensions:])
-        kernel = np.ones((len(first), len(second)))
-        for node, members, a in zip(self.groups, self.members, interactions, strict=True):
-            own = np.ascontiguousarray(first[:, members])
-            keys = own[:, 0] if len(members) == 1 else own.view(np.dtype((np.void, own.itemsize * len(members))))[:, 0]
-            _, where, which = np.unique(keys, return_index=True, return_inverse=True)
-            shape = (len(where), len(second))
-            apart = {
-                i: self._apart(i, own[where, k, None], second[None, :, i], np.empty(shape))
-                for k, i in enumerate(members)
-            }
-            factor = _factor(_forward(node, weights, apart)[0], a)
-            kernel *= factor if len(where) == len(first) and np.array_equal(where, which) else factor[which]
-        return kernel
 
     def __call__(self, theta: Array, distances: Array) -> tuple[Array, Callable[[Array], Array]]:
         """Returns the kernel for `distances`, and a function from its derivatives to those of the hyperparameters.
@@ -152,21 +107,51 @@ class TreeKernel:
         """
         dimensions = len(distances)
         weights, interactions = np.exp(theta[:dimensions]), np.exp(theta[dimensions:])
-        parts = [_forward(node, weights, distances) for node in self.groups]
-        factors = [_factor(m, a) for (m, _), a in zip(parts, interactions, strict=True)]
         kernel = np.ones(distances.shape[1:])
-        for factor in factors:
+        factors, throughs = [], []
+        for node, a in zip(self.groups, interactions, strict=True):
+            factor, through = _forward(node, weights, distances)
+            factor *= a / (1 + a)
+            factor += 1 / (1 + a)
             kernel *= factor
+            factors.append(factor)
+            throughs.append(through)
 
         def backward(gradient: Array) -> Array:
             found = np.zeros(self.size)
-            for g, ((m, through), a) in enumerate(zip(parts, interactions, strict=True)):
-                outer = gradient * kernel / factors[g]
-                through(outer * (a / (1 + a)), found)
-                found[dimensions + g] = a / (1 + a) ** 2 * np.sum(outer * (m - 1))
+            inner = gradient * kernel
+            total = inner.sum()
+            for g, (factor, through, a) in enumerate(zip(factors, throughs, interactions, strict=True)):
+                outer = inner / factor
+                # The sum of outer (m - 1) a / (1 + a)^2, where m - 1 = (factor - 1) (1 + a) / a.
+                found[dimensions + g] = (total - outer.sum()) / (1 + a)
+                outer *= a / (1 + a)
+                through(outer, found)
             return found
 
         return kernel, backward
+
+
+def apart(one: Array, other: Array, *, categorical: bool, weight: float = 1.0) -> Array | None:
+    """Returns the distances between positions on one axis, NaN where the parameter is inactive.
+
+    Where it is inactive everywhere nothing is apart: that is None.
+    """
+    missing, absent = np.isnan(one), np.isnan(other)
+    everywhere = not missing.any() and not absent.any()
+    if not everywhere and missing.all() and absent.all():
+        return None
+    if categorical:
+        differ = (one != other).astype(float)
+        return weight * (
+            differ if everywhere else np.where(missing != absent, TO_CATEGORY, differ * ~(missing & absent))
+        )
+    if not everywhere:
+        one, other = np.where(missing, 0.5, one), np.where(absent, 0.5, other)
+    # Weighted before they are subtracted, where there are fewer.
+    found = weight * one - weight * other
+    np.abs(found, out=found)
+    return found if everywhere else np.hypot(found, weight * TO_MIDDLE * (missing != absent))
 
 
 def _members(i: int, children: Mapping[int | None, list[int]]) -> list[int]:
@@ -174,51 +159,59 @@ def _members(i: int, children: Mapping[int | None, list[int]]) -> list[int]:
     return [i, *(member for child in children.get(i, []) for member in _members(child, children))]
 
 
-def _factor(m: Array, a: float) -> Array:
-    factor = m * (a / (1 + a))
-    factor += 1 / (1 + a)
-    return factor
+def length(parts: Sequence[Array]) -> Array:
+    """Returns the lengths of vectors with the given components."""
+    if len(parts) == 1:
+        return parts[0]
+    squared = np.square(parts[0])
+    for part in parts[1:]:
+        squared += np.square(part)
+    return np.sqrt(squared, out=squared)
 
 
-def _matern(squared: Array) -> tuple[Array, Callable[[], Array]]:
-    """Returns the Matern-5/2 kernel of squared distances, and a function for its derivative with respect to them."""
-    r = np.sqrt(5 * squared)
-    decay = np.exp(-r)
+def matern(r: Array) -> Array:
+    """Returns the Matern-5/2 kernel of sqrt(5) times a distance."""
+    decay = np.negative(r)
+    np.exp(decay, out=decay)
     # (1 + r + r^2 / 3) decay, without an array for each operation: this is where a suggestion's time goes.
     kernel = r * (1 / 3)
     kernel += 1
     kernel *= r
     kernel += 1
     kernel *= decay
-    return kernel, lambda: (-5 / 6) * (1 + r) * decay
+    return kernel
 
 
-def _forward(node: Node, weights: Array, distances: Array | Mapping[int, Array]) -> tuple[Array, Backward]:
-    matern, slope = np.ones(()), None
-    if node.leaves:
-        matern, slope = _matern(sum(weights[leaf] ** 2 * distances[leaf] for leaf in node.leaves))
+def _forward(node: Node, weights: Array, distances: Array) -> tuple[Array, Backward]:
+    """Returns a group's kernel, which may be changed, and what takes its derivatives back."""
+
+    def components() -> list[Array]:
+        return [(SQRT5 * weights[leaf]) * distances[leaf] for leaf in node.leaves]
+
+    own = matern(length(components())) if node.leaves else np.ones(distances.shape[1:])
     below = [_forward(child, weights, distances) for child in node.nodes]
-    inner = matern
-    for k, _ in below:
-        inner = inner * k
-    rho = float(np.exp(-weights[node.own])) if node.branching else 0.0
-    same = (distances[node.own] == 0).astype(float) if node.branching else 1.0
-    kernel = rho + (1 - rho) * same * inner
+    kernel = inner = math.prod((k for k, _ in below), start=own)
+    rho, same = 0.0, np.ones(())
+    if node.branching:
+        rho, same = float(np.exp(-weights[node.own])), distances[node.own] == 0
+        kernel = rho + (1 - rho) * same * inner
 
     def backward(gradient: Array, found: Array) -> None:
+        into = gradient
         if node.branching:
             found[node.own] += -weights[node.own] * rho * np.sum(gradient * (1 - same * inner))
-        into = gradient * (1 - rho) * same
+            into = gradient * (1 - rho) * same
         for j, (_, through) in enumerate(below):
-            others = matern
-            for other, (k, _) in enumerate(below):
-                others = others if other == j else others * k
-            through(into * others, found)
-        if slope is not None:
-            into = into * slope()
-            for k, _ in below:
-                into = into * k
-            for leaf in node.leaves:
-                found[leaf] += 2 * weights[leaf] ** 2 * np.sum(into * distances[leaf])
+            through(into * math.prod((k for i, (k, _) in enumerate(below) if i != j), start=own), found)
+        if node.leaves:
+            # Computed once more: to keep these for all groups would take more memory than a core has near it. The
+            # derivative by the logarithm of a weight is -5 (w d)^2 (1 + r) exp(-r) / 3.
+            parts = components()
+            r = length(parts)
+            slope = r + 1
+            slope *= np.exp(-r)
+            slope *= math.prod((k for k, _ in below), start=into)
+            for leaf, part in zip(node.leaves, parts, strict=True):
+                found[leaf] -= 1 / 3 * np.vdot(slope, np.square(part))
 
     return kernel, backward

@@ -143,14 +143,14 @@ class ConditionalGPSampler(BaseSampler):
         values = _results(finished, sign)
         if values is None or not tree.names:
             return None
-        rows = np.array([tree.row(trial.params) for trial in finished])
+        rows = tree.table([trial.params for trial in finished])
         kernel = TreeKernel(tree)
         used = _used(values, self.seed)
         try:
             theta = self._hyperparameters(kernel, rows, values)
             posterior = Posterior.of(kernel, theta, rows[used], squashed(values[used]))
             if pending:
-                waiting = np.array([tree.row(trial.params) for trial in pending])
+                waiting = tree.table([trial.params for trial in pending])
                 posterior = posterior.believing(waiting)
                 rows = np.concatenate([rows, waiting])
         except np.linalg.LinAlgError:
@@ -243,7 +243,7 @@ def _used(values: Array, seed: int) -> Array:
 
 def _new_positions(tree: Tree, start: Array, tried: list[dict[str, Any]], rng: np.random.Generator) -> Array:
     """Returns `start` if its configuration was not tried; otherwise one by lot, a new one if there is one."""
-    keys = {key_of(tree.row(params)) for params in tried}
+    keys = set(map(key_of, tree.table(tried)))
     candidates = np.concatenate([start[None], rng.random((DRAWS, len(start)))])
     for positions, row in zip(candidates, tree.rows(candidates), strict=True):
         if key_of(row) not in keys:

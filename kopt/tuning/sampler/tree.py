@@ -76,21 +76,30 @@ class Tree:
     def rows(self, positions: Array) -> Array:
         """Returns rows for positions that are given for all parameters: snapped, and NaN where inactive."""
         rows = np.empty_like(positions)
+        rounded: dict[int, Array] = {}
         for i, axis in enumerate(self.axes):
-            snapped = axis.snapped(positions[:, i])
-            active = np.ones(len(positions), bool)
+            rows[:, i] = axis.snapped(positions[:, i])
             for condition in self.conditions[i]:
-                # A NaN is in no list of positions: below an inactive parent nothing is active.
-                holds = [np.isin(np.round(rows[:, parent], DIGITS), allowed) for parent, allowed in condition]
-                active &= np.any(holds, axis=0)
-            rows[:, i] = np.where(active, snapped, np.nan)
+                holds = np.zeros(len(rows), bool)
+                for parent, allowed in condition:
+                    if parent not in rounded:
+                        rounded[parent] = np.round(rows[:, parent, None], DIGITS)
+                    # A NaN equals no position: below an inactive parent nothing is active.
+                    holds |= (rounded[parent] == allowed).any(axis=1)
+                rows[~holds, i] = np.nan
+        return rows
+
+    def table(self, trials: Sequence[Mapping[str, Any]]) -> Array:
+        """Returns the rows of trials, of whose values by name they are made."""
+        rows = np.full((len(trials), len(self.names)), np.nan)
+        for i, (name, axis) in enumerate(zip(self.names, self.axes, strict=True)):
+            having = [k for k, values in enumerate(trials) if name in values]
+            rows[having, i] = axis.positions([trials[k][name] for k in having])
         return rows
 
     def row(self, values: Mapping[str, Any]) -> Array:
         """Returns the row of a trial's values."""
-        return np.array(
-            [axis.position(values[n]) if n in values else np.nan for n, axis in zip(self.names, self.axes, strict=True)]
-        )
+        return self.table([values])[0]
 
     def values(self, positions: Array) -> dict[str, Any]:
         """Returns the values at one row's positions, without those that are NaN."""
