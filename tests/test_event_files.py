@@ -1,5 +1,6 @@
 """Are the event files those of Keras' callback, without TensorFlow, and readable whatever happens to the process?"""
 
+import ast
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 import trainings
 
 from kopt import callbacks
+from kopt.callbacks import event_file
+from kopt.callbacks.writer import EventWriter
 
 EPOCHS, FREQUENCIES = 3, ("epoch", "batch", 2)
 OF_TIME = {"epoch_steps_per_second", "batch_steps_per_second"}
@@ -286,6 +289,94 @@ def test_a_process_that_fails_leaves_what_it_saw(tmp_path):
     assert event_files.records(file) == (84, 0), "A head, the page's three, and 40 steps with scalars and histograms."
     assert event_files.hparams(tmp_path).status == "STATUS_FAILURE"
     assert event_files.steps(event_files.scalars(tmp_path / "train")["gradients/global_norm"]) == list(range(1, 41))
+
+
+@pytest.mark.skipif(monitored.BACKEND != "torch", reason="Nothing here runs on a backend.")
+@pytest.mark.parametrize(
+    "tags", [("a",), ("loss/total", "é", "x" * 300), tuple(f"updates_norm/{n}" for n in range(200))]
+)
+def test_an_event_of_scalars_is_what_protobuf_makes(tags, monkeypatch):
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    monkeypatch.setattr(time, "time", lambda: 1234.5)
+    serialise = event_file.ScalarEvent(tags)
+    for step, first in [(0, 0.0), (1, -0.1), (2**40, float("inf")), (7, float("nan")), (8, 1e-42), (9, 3.4e38)]:
+        numbers = [first, *(0.3 * n for n in range(1, len(tags)))]
+        values = [Summary.Value(tag=tag, simple_value=number) for tag, number in zip(tags, numbers, strict=True)]
+        expected = Event(wall_time=1234.5, step=step, summary=Summary(value=values))
+        found = Event.FromString(serialise(numbers, step))
+        assert found.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+    with pytest.raises(OverflowError):
+        serialise([1e300] * len(tags), 1)
+
+
+@pytest.mark.skipif(monitored.BACKEND != "torch", reason="Nothing here runs on a backend.")
+def test_numbers_of_64_bits_and_copies_in_forks(tmp_path):
+    writer = EventWriter(str(tmp_path))
+    writer.add_scalars({"large": 1e300, "negative": -1e300, "small": 1e-300, "usual": 0.5}, 3)
+    child = os.fork()
+    if child == 0:  # What waits in its copy is the parent's to write.
+        writer.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+    writer.close()
+    (file,) = event_files.files(tmp_path)
+    assert event_files.records(file) == (2, 0)
+    found = {tag: points[0][1] for tag, points in event_files.scalars(tmp_path).items()}
+    assert found == {"large": float("inf"), "negative": -float("inf"), "small": 0.0, "usual": 0.5}
+
+
+FULL = """
+import resource, signal, sys, time, warnings
+from kopt.callbacks import event_file
+from kopt.callbacks.writer import EventWriter
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+writer = EventWriter(sys.argv[1])
+for step in range(100):
+    writer.add_scalars({"loss/total": float(step)}, step)
+writer.flush()
+size = writer._file._file._size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))
+for step in range(100, 200):
+    writer.add_scalars({"loss/total": float(step)}, step)
+writer.flush()
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    for step in range(200, 210):
+        writer.add_scalars({"loss/total": float(step)}, step)
+print([str(warning.message) for warning in told])
+if sys.argv[2] == "space again":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    writer.close()
+print([str(warning.message) for warning in told])
+"""
+
+
+@pytest.mark.skipif(monitored.BACKEND != "torch", reason="Nothing here runs on a backend.")
+@pytest.mark.parametrize("later", ["space again", "never"])
+def test_a_disk_that_fills_up_is_told_and_tears_no_event(tmp_path, later):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "KERAS_BACKEND": monitored.BACKEND}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path), later], text=True, env=environment, capture_output=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    meanwhile, end = map(ast.literal_eval, done.stdout.splitlines())
+    (told,) = meanwhile
+    assert f"cannot be written to '{tmp_path}/events" in told
+    assert "File too large" in told
+    (file,) = event_files.files(tmp_path)
+    assert event_files.records(file) == (101 if later == "never" else 211, 0)
+    steps = event_files.steps(event_files.scalars(tmp_path)["loss/total"])
+    if later == "never":
+        assert "110 of them are lost" in end[0]
+        assert steps == list(range(100))
+    else:
+        assert end == []
+        assert steps == list(range(210))
 
 
 @without_tensorflow

@@ -89,10 +89,21 @@ def test_uploads_are_rare_but_the_last_one_is_whole(memory, monkeypatch):
     monkeypatch.setattr(places.time, "monotonic", lambda: moment[0])
     file = places._Uploaded("memory://file")
     for number in range(4):
-        file.write(b"x")
-        file.flush()
+        file.append(b"x")
         moment[0] += 0.4 * places.UPLOAD_SECONDS
         assert memory.cat("/file") == (b"x" if number < 3 else b"xxxx")
-    file.write(b"y")
+    file.append(b"y")
     file.close()
     assert memory.cat("/file") == b"xxxxy"
+
+
+def test_what_could_not_be_uploaded_is_not_taken(memory, monkeypatch):
+    """Whoever was told so brings it again: it must not be there twice."""
+    file = places._Uploaded("memory://file")
+    pipe = type(memory).pipe_file
+    monkeypatch.setattr(type(memory), "pipe_file", lambda *_: (_ for _ in ()).throw(OSError("The store is away.")))
+    with pytest.raises(OSError, match="away"):
+        file.append(b"first")
+    monkeypatch.setattr(type(memory), "pipe_file", pipe)
+    file.append(b"first")
+    assert memory.cat("/file") == b"first"

@@ -5,17 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from kopt._core import checks
 from kopt._core.warn import warn_user
 from kopt.callbacks.card import FAILURES
-from kopt.callbacks.guard import stop_if_stuck
+from kopt.callbacks.observing import Observing
 from kopt.callbacks.places import check_directory
 from kopt.callbacks.read_statistics import place_of
-from kopt.callbacks.report import tell_metrics
-from kopt.callbacks.run_length import tell_run_length
 from kopt.callbacks.writer import EventWriter, text_value
 from kopt.diagnosis import Finding, Look, Statistics, diagnose
 from kopt.diagnosis.arrays import data_facts, named
@@ -29,7 +26,7 @@ _FIRST_STEPS, _LOOKS_IN_EPOCH = 8, 8
 _LOG = logging.getLogger("kopt")
 
 
-class Diagnose(keras.callbacks.Callback):
+class Diagnose(Observing):
     """Looks for what is wrong with a run, and says so in plain sentences with the evidence and what would mend it.
 
     Before the first step it looks at the model, its loss and the arrays that it was given; then at real steps, by
@@ -87,7 +84,6 @@ class Diagnose(keras.callbacks.Callback):
         noise: bool = False,
     ) -> None:
         super().__init__()
-        self.async_safe = True  # Keras may run `on_train_batch_end` in a thread, which keeps JAX asynchronous.
         self.on_problem = checks.choice("on_problem", on_problem, ("warn", "stop", "raise"))
         self._when = self._of_epochs if every == "epoch" else as_when("every", every)
         self._data = _checked_data(x_probe, y_probe, validation_probe)
@@ -105,46 +101,27 @@ class Diagnose(keras.callbacks.Callback):
         self._findings: list[Finding] = []
         self._suspects: set[str] = set()
 
-    # Batch hooks use `_model`: on JAX `model` copies the state back, which here would race with the step under way.
-
     def report(self) -> list[Finding]:
         """Returns what is wrong as of now, the most likely cause first."""
         return list(self._findings)
 
-    def set_model(self, model: Any) -> None:
-        """Takes the model, before `fit` makes its train function."""
-        self._observer.finish()  # A fit that ended by an exception left something behind.
-        super().set_model(model)
-        self._observer.set_model(model)
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        tell_run_length(self._model, self.params)
+    def _begin_fit(self) -> None:
         self._told, self._findings, self.stopped_by = {}, [], None
         self.statistics = Statistics(data=dict(self._data), model=self._facts())
         equal = self.statistics.model.get("kernels", {}).items()
         self._suspects = {path for path, facts in equal if facts["units_are_equal"]}
-        self._observer.begin(self.params)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        super().on_train_begin(logs)
         self._judge()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
-        self._observer.begin_epoch()
+        super().on_epoch_begin(epoch, logs)
         self._first_step, self._steps_in_epoch = self._observer.span_of_epoch
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._observer.collect()
-        stop_if_stuck(self._model)
-        self._observer.begin_batch(batch)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._observer.end_batch()
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        self._observer.collect(now=True)
-
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        tell_metrics(self._model, logs)
-        self._observer.collect(now=True)
+        super().on_epoch_end(epoch, logs)
         numbers = {name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
         self.statistics.epochs.append({**numbers, "epoch": epoch})
         if self._suspects:
@@ -152,7 +129,7 @@ class Diagnose(keras.callbacks.Callback):
         self._judge()
 
     def on_train_end(self, logs: Any = None) -> None:
-        self._observer.finish()
+        super().on_train_end(logs)
         self.statistics.is_over = True
         self._judge()
         self._keep()

@@ -5,15 +5,13 @@ from typing import Any
 import keras
 
 from kopt._core import checks
-from kopt.callbacks.guard import stop_if_stuck
-from kopt.callbacks.report import tell_metrics
-from kopt.callbacks.run_length import tell_run_length
+from kopt.callbacks.observing import Observing
 from kopt.monitoring.evidence import Evidence
 from kopt.monitoring.observer import Observer
 from kopt.monitoring.when import every
 
 
-class EarlyStopping(keras.callbacks.EarlyStopping):
+class EarlyStopping(Observing, keras.callbacks.EarlyStopping):
     """Ends `fit` when a metric has not improved for some epochs, or when gradients are noise only.
 
     The first is Keras' own callback: all of its arguments mean the same. The second, `evidence`, looks at the real
@@ -75,39 +73,21 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         self._uses_evidence = evidence is not None
         self._observer = Observer(lambda *_: None, [self.evidence] if own else [], rule)
 
-    def set_model(self, model: Any) -> None:
-        """Takes the model, before `fit` makes its train function."""
-        self._observer.finish()  # Left by a fit that ended by an exception.
-        super().set_model(model)
-        self._observer.set_model(model)
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        super().on_train_begin(logs)
-        tell_run_length(self._model, self.params)
+    def _begin_fit(self) -> None:
         self.stopped_by = None
-        self._observer.begin(self.params)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._observer.begin_epoch()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        stop_if_stuck(self._model)
-        self._observer.collect()
+        super().on_train_batch_begin(batch, logs)
         self._weigh()
-        self._observer.begin_batch(batch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._observer.collect(now=True)
-        tell_metrics(self._model, logs)
-        if not self._uses_evidence or self.monitor in (logs or {}):
+        if self._uses_evidence and self.monitor not in (logs or {}):  # Keras would warn of it.
+            self._end_epoch(logs)
+        else:
             super().on_epoch_end(epoch, logs)
         if self.stopped_epoch and self.stopped_by is None:
             self.stopped_by = "metric"
         self._weigh()
-
-    def on_train_end(self, logs: Any = None) -> None:
-        self._observer.finish()
-        super().on_train_end(logs)
 
     def _weigh(self) -> None:
         if self._uses_evidence and self.stopped_by is None and self.evidence.says_stop:

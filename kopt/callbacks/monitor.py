@@ -3,19 +3,15 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import keras
-
 from kopt._core import checks
-from kopt.callbacks.guard import stop_if_stuck
-from kopt.callbacks.report import tell_metrics
-from kopt.callbacks.run_length import tell_run_length
+from kopt.callbacks.observing import Observing
 from kopt.callbacks.sinks import FanOut, Sink
 from kopt.monitoring.buckets import BUCKET_EDGES
 from kopt.monitoring.observer import Observer
 from kopt.monitoring.quantity import Quantity
 
 
-class Monitor(keras.callbacks.Callback):
+class Monitor(Observing):
     """Sends the gradients of real training steps, and each epoch's metrics, to sinks of your choice.
 
     At optimizer steps 1, n, 2n, ... the sinks get what `kopt.callbacks.TensorBoard` logs there, under the same tags:
@@ -60,7 +56,6 @@ class Monitor(keras.callbacks.Callback):
         exclude: str | None = None,
     ) -> None:
         super().__init__()
-        self.async_safe = True  # Keras may run `on_train_batch_end` in a thread, which keeps JAX asynchronous.
         self._sinks = FanOut(sinks, BUCKET_EDGES)
         if not self._sinks:
             raise checks.fail("sinks", "a list of one sink or more", sinks)
@@ -77,38 +72,13 @@ class Monitor(keras.callbacks.Callback):
             exclude=exclude,
         )
 
-    # Batch hooks use `_model`: on JAX `model` copies the state back, which here would race with the step under way.
-
-    def set_model(self, model: Any) -> None:
-        """Takes the model, before `fit` makes its train function."""
-        self._observer.finish()  # A fit that ended by an exception left something behind.
-        super().set_model(model)
-        self._observer.set_model(model)
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        tell_run_length(self._model, self.params)
+    def _begin_fit(self) -> None:
         self._sinks.open(self.model, self.params)
-        self._observer.begin(self.params)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._observer.begin_epoch()
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._observer.collect()
-        stop_if_stuck(self._model)
-        self._observer.begin_batch(batch)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._observer.end_batch()
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        self._observer.collect(now=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        tell_metrics(self._model, logs)
-        self._observer.collect(now=True)
+        super().on_epoch_end(epoch, logs)
         self._sinks.epoch(epoch, self.model, logs)
 
     def on_train_end(self, logs: Any = None) -> None:
-        self._observer.finish()
+        super().on_train_end(logs)
         self._sinks.close()

@@ -39,13 +39,12 @@ class Written:
             found |= {tag: max(step, found.get(tag, step)) for tag in tags}
         return found
 
-    def note(self, values: Iterable[Any], step: int) -> None:
-        """Notes the summary values of an event."""
-        tags = tuple([value.tag for value in values])
+    def note(self, tags: tuple[str, ...], step: int, epoch: float | None = None) -> None:
+        """Notes the tags of an event, and its epoch if it has one."""
         first, last = self.spans.get(tags, (step, step))
         self.spans[tags] = first, max(step, last)
-        if EPOCH in tags:
-            self.epochs += [(step, round(value.simple_value)) for value in values if value.tag == EPOCH]
+        if epoch is not None:
+            self.epochs.append((step, round(epoch)))
 
     def __add__(self, other: "Written") -> "Written":
         """What is in both."""
@@ -76,7 +75,8 @@ def contents(file: BinaryIO) -> Written:
     found = Written()
     for event in events(file):
         if event.summary.value:
-            found.note(event.summary.value, event.step)
+            epochs = [value.simple_value for value in event.summary.value if value.tag == EPOCH]
+            found.note(tuple([value.tag for value in event.summary.value]), event.step, *epochs)
     return found
 
 

@@ -1,8 +1,8 @@
 """Where event files lie: in a directory of this machine, or behind an address that fsspec knows."""
 
+import contextlib
 import io
 import os
-import threading
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,7 +11,6 @@ from kopt._core import checks
 
 UPLOAD_SECONDS = 30.0
 """From one upload of a remote event file to the next."""
-_PREFIX = "kopt-fsspec"
 
 
 def is_remote(place: str) -> bool:
@@ -76,14 +75,14 @@ def claimed(log_dir: str, name: str) -> str:
         return place
 
 
-def for_tensorboardx(directory: str) -> str:
-    """Returns the name by which tensorboardX writes into a directory."""
-    if not is_remote(directory):
-        return directory
-    from tensorboardX.record_writer import register_writer_factory
-
-    register_writer_factory(_PREFIX, _Remote)
-    return f"{_PREFIX}:{directory}"
+def created(directory: str, name: str) -> "_Local | _Uploaded":
+    """Returns a new file to append to, in a directory that is made where it is missing."""
+    if is_remote(directory):
+        files, root = _filesystem(directory)
+        files.makedirs(root, exist_ok=True)
+        return _Uploaded(f"{directory}/{name}")
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    return _Local(Path(directory, name))
 
 
 def _filesystem(place: str) -> tuple[Any, str]:
@@ -101,17 +100,26 @@ def _filesystem(place: str) -> tuple[Any, str]:
         raise checks.fail("log_dir", f"a directory, or an address that fsspec knows ({error})", place) from error
 
 
-class _Remote:
-    """Makes tensorboardX write through fsspec: the methods are those that it calls."""
+class _Local:
+    """A file that only grows, and by whole pieces: of one that could not be written nothing stays."""
 
-    @staticmethod
-    def directory_check(path: str) -> None:
-        files, root = _filesystem(path.removeprefix(f"{_PREFIX}:"))
-        files.makedirs(root, exist_ok=True)
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        self._size = 0
 
-    @staticmethod
-    def open(path: str) -> "_Uploaded":
-        return _Uploaded(path.removeprefix(f"{_PREFIX}:"))
+    def append(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += len(data)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
 
 
 class _Uploaded:
@@ -121,19 +129,21 @@ class _Uploaded:
         self._files, self._path = _filesystem(path)
         self._content = io.BytesIO()
         self._uploaded_at = -UPLOAD_SECONDS
-        self._lock = threading.Lock()
 
-    def write(self, data: bytes) -> None:
+    def append(self, data: bytes) -> None:
+        size = self._content.tell()
         self._content.write(data)
-
-    def flush(self) -> None:
         if time.monotonic() - self._uploaded_at >= UPLOAD_SECONDS:
-            self._upload()
+            try:
+                self._upload()
+            except OSError:
+                self._content.truncate(size)
+                self._content.seek(size)
+                raise
 
     def close(self) -> None:
         self._upload()
 
     def _upload(self) -> None:
-        with self._lock:
-            self._files.pipe_file(self._path, self._content.getvalue())
-            self._uploaded_at = time.monotonic()
+        self._files.pipe_file(self._path, self._content.getvalue())
+        self._uploaded_at = time.monotonic()

@@ -1,5 +1,6 @@
 """TensorBoard logging of gradients, updates, learning rates and losses beside Keras' own scalars."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,13 +13,11 @@ from keras import ops
 from kopt._backend import watch
 from kopt._core import checks
 from kopt.callbacks.going_on import GoingOn
-from kopt.callbacks.guard import stop_if_stuck
 from kopt.callbacks.layout import GUIDE, GUIDE_VALUE
+from kopt.callbacks.observing import Observing
 from kopt.callbacks.page import Page
 from kopt.callbacks.past import EPOCH
 from kopt.callbacks.places import check_directory, claimed, is_remote
-from kopt.callbacks.report import tell_metrics
-from kopt.callbacks.run_length import tell_run_length
 from kopt.callbacks.sinks import FanOut, Sink
 from kopt.callbacks.writer import EventWriter, Summaries, histogram_value
 from kopt.monitoring.buckets import BUCKET_EDGES
@@ -28,7 +27,7 @@ from kopt.monitoring.quantity import Quantity
 from kopt.schedules import Warmup
 
 
-class TensorBoard(keras.callbacks.TensorBoard):
+class TensorBoard(Observing, keras.callbacks.TensorBoard):
     """`keras.callbacks.TensorBoard`, with the gradients of real training steps, on three backends.
 
     Takes the arguments of Keras' callback and writes the same `epoch_*` and `batch_*` scalars into
@@ -186,41 +185,25 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self._close_writers()
         super().set_model(model)
         self._going_on.look(self.log_dir, self._train_dir, self._val_dir)
-        self._observer.set_model(model)
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        tell_run_length(self._model, self.params)
-        super().on_train_begin(logs)
+    def _begin_fit(self) -> None:
         self._global_train_batch = watch.micro_steps(self._model.optimizer)
         self._warn_of_long_warmup()
         self._sinks.open(self.model, self.params)
-        self._observer.begin(self.params)
         self._has_begun = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if not self._has_begun:
             self._begin(epoch)
         super().on_epoch_begin(epoch, logs)
-        self._observer.begin_epoch()
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        super().on_train_batch_begin(batch, logs)
-        self._observer.collect()
-        stop_if_stuck(self._model)
-        self._observer.begin_batch(batch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._observer.end_batch()
-        if not self.async_safe:
+        if self.async_safe:
+            self._observer.end_batch()
+        else:
             super().on_train_batch_end(batch, logs)
 
-    def on_test_begin(self, logs: Any = None) -> None:
-        self._observer.collect(now=True)  # Validation is no part of a step's time.
-        super().on_test_begin(logs)
-
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        tell_metrics(self._model, logs)
-        self._observer.collect(now=True)
         epoch += self._going_on.shift
         super().on_epoch_end(epoch, logs)
         self._going_on.end_epoch(epoch)
@@ -273,9 +256,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def _deliver(self, step: int, scalars: dict[str, float], counts: dict[str, np.ndarray]) -> None:
         self.latest = scalars
         writer: EventWriter = self._train_writer
-        guide = {GUIDE: GUIDE_VALUE} if any(tag.startswith("update_to_weight/") for tag in scalars) else {}
-        writer.add_scalars(scalars | guide, step)
-        writer.add([histogram_value(tag, BUCKET_EDGES, found) for tag, found in counts.items()], step)
+        writer.add_scalars(scalars | {GUIDE: GUIDE_VALUE} if _has_ratios(tuple(scalars)) else scalars, step)
+        if counts:
+            writer.add([histogram_value(tag, BUCKET_EDGES, found) for tag, found in counts.items()], step)
         self._sinks.deliver(step, scalars, counts)
 
     def _warn_of_long_warmup(self) -> None:
@@ -284,6 +267,11 @@ class TensorBoard(keras.callbacks.TensorBoard):
         if isinstance(schedule, Warmup) and batches:
             length = batches * self.params["epochs"] // watch.accumulation(self._model.optimizer)
             schedule.warn_if_longer_than(length)
+
+
+@functools.lru_cache(64)
+def _has_ratios(tags: tuple[str, ...]) -> bool:
+    return any(tag.startswith("update_to_weight/") for tag in tags)
 
 
 def _place(log_dir: Any, name: str | None) -> str:

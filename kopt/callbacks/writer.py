@@ -1,18 +1,25 @@
-"""The one way to an event file: tensorboardX, flushed every half second, never into an existing file."""
+"""The one way into event files: what is written as tensorboardX' messages, never into an existing file."""
 
 import contextlib
+import functools
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from kopt.callbacks import places
-from kopt.callbacks.past import Past, Written
+from kopt.callbacks.event_file import EventFile, ScalarEvent
+from kopt.callbacks.past import EPOCH, Past, Written
 
 _numbers = itertools.count()
+
+
+@functools.lru_cache(64)
+def _scalar_event(tags: tuple[str, ...]) -> ScalarEvent:
+    return ScalarEvent(tags)
 
 
 class EventWriter:
@@ -38,27 +45,39 @@ class EventWriter:
         self._current = [] if current is None else current
         self._last_steps = {} if last_steps is None else last_steps
         self._past = past
-        self._file: Any = None
+        self._file: EventFile | None = None
         self._suffix, self._written = "", Written()
 
     def add(self, values: Sequence[Any], step: int) -> None:
         """Writes summary values (`tensorboardX.proto.summary_pb2.Summary.Value`) as one event."""
+        from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
 
-        if self._last_steps:
+        if self._last_steps and step <= max(self._last_steps.values()):
             values = [value for value in values if step > self._last_steps.get(value.tag, -1)]
         if values:
-            self._open().add_summary(Summary(value=values), step)
-            self._written.note(values, step)
+            event = Event(wall_time=time.time(), step=step, summary=Summary(value=values))
+            self._open().add(event.SerializeToString())
+            self._written.note(tuple([value.tag for value in values]), step)
 
     def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
         """Writes several scalars as one event."""
-        from tensorboardX.proto.summary_pb2 import Summary
-
-        self.add([Summary.Value(tag=tag, simple_value=float(value)) for tag, value in scalars.items()], step)
+        if self._last_steps and step <= max(self._last_steps.values()):
+            scalars = {tag: value for tag, value in scalars.items() if step > self._last_steps.get(tag, -1)}
+        if not scalars:
+            return
+        tags = tuple(scalars)
+        numbers = list(map(float, scalars.values()))
+        try:
+            event = _scalar_event(tags)(numbers, step)
+        except OverflowError:  # Of 64 bits, and beyond what TensorBoard has: infinite to it.
+            with np.errstate(over="ignore"):
+                event = _scalar_event(tags)(np.array(numbers, "float32").tolist(), step)
+        self._open().add(event)
+        self._written.note(tags, step, scalars.get(EPOCH))
 
     def flush(self) -> None:
-        """Asks for the disk; the writer's thread does it within half a second by itself."""
+        """Writes what there is to the disk; the file's thread does it every half second by itself."""
         if self._file is not None:
             self._file.flush()
 
@@ -70,15 +89,12 @@ class EventWriter:
             if self._past is not None:
                 self._past.remember(self.directory, self._suffix, self._written)
 
-    def _open(self) -> Any:
+    def _open(self) -> EventFile:
         if self._file is None:
-            import tensorboardX
-
-            # tensorboardX names files by the second and truncates an existing one: the suffix makes names unique. It is
-            # padded because TensorBoard reads the files of a run in the order of their names.
+            # Of files that begin in the same second, a suffix with leading zeros keeps the order.
             self._suffix, self._written = f".{os.getpid()}.{next(_numbers):06d}", Written()
             try:
-                self._file = tensorboardX.FileWriter(places.for_tensorboardx(self.directory), 1000, 0.5, self._suffix)
+                self._file = EventFile(self.directory, self._suffix)
             except OSError as error:
                 raise ValueError(
                     f"`log_dir` must be a directory that can be written. Received: {self.directory!r} ({error})."

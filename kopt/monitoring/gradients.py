@@ -1,5 +1,6 @@
 """Norms, statistics and histograms of gradients, weights and updates."""
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -55,12 +56,20 @@ class Norms(Quantity):
 def ratios(numbers: Mapping[str, float]) -> dict[str, float]:
     """Returns `update_to_weight/<path>` for each variable whose norms are there; NaN where weights of 0 are changed."""
     found = {}
-    for tag, weight in numbers.items():
-        family, _, path = tag.partition("/")
-        if family == "weights_norm":
-            change = numbers[f"updates_norm/{path}"]
-            found[f"update_to_weight/{path}"] = change / weight if weight else math.nan if change else 0.0
+    for tag, weight_tag, change_tag in _pairs_of_norms(tuple(numbers)):
+        weight, change = numbers[weight_tag], numbers[change_tag]
+        found[tag] = change / weight if weight else math.nan if change else 0.0
     return found
+
+
+@functools.lru_cache(64)
+def _pairs_of_norms(tags: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    split = [tag.partition("/") for tag in tags]
+    return [
+        (f"update_to_weight/{path}", f"weights_norm/{path}", f"updates_norm/{path}")
+        for family, _, path in split
+        if family == "weights_norm"
+    ]
 
 
 class GradientStatistics(Quantity):

@@ -6,10 +6,11 @@ quantities that fall due together.
 """
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -48,6 +49,7 @@ class _Variant:
 
     shares: tuple[Share, ...]
     keeps: frozenset[str]
+    step: Callable[..., Any] | None = None
     function: Callable[..., Any] | None = None
     layout: Layout = field(default_factory=Layout)
     paths: list[str] = field(default_factory=list)
@@ -55,6 +57,15 @@ class _Variant:
     trained: list[str] = field(default_factory=list)
     structure: Any = None
     places: list[int] = field(default_factory=list)
+    choices: dict[Share, tuple[list[str], list[int]]] = field(default_factory=dict)
+
+    def chosen(self, share: Share) -> list[int]:
+        """Returns the positions of the paths that are shown one by one."""
+        paths, chosen = self.choices.get(share, (None, []))
+        if paths is not self.paths:  # They are noted anew where the step is traced, or runs eagerly.
+            chosen = [i for i, path in enumerate(self.paths) if share.is_chosen(path)]
+            self.choices[share] = self.paths, chosen
+        return chosen
 
 
 @dataclass
@@ -165,10 +176,10 @@ class Instrument:
         numbers, counts = variant.layout.unpack(ops.convert_to_numpy(look.vector))
         in_call = look.seconds_in_call(look.tensors.pop("arrived", None))
         tensors = {name: list(values) for name, values in look.tensors.items()}
-        kept = Kept(
+        kept = functools.partial(
+            Kept,
             step=int(numbers.pop("step")),
             paths=variant.paths,
-            chosen=[],
             tensors=tensors,
             loss=self._batch_loss(variant, tensors) if "loss" in variant.keeps else None,
             trained=variant.trained,
@@ -178,11 +189,12 @@ class Instrument:
             taken=time.perf_counter() if is_last else None,
         )
         for share in variant.shares:
-            tags = variant.tags[share]
-            own = {tag: value for tag, value in numbers.items() if tag in tags}
-            chosen = [i for i, path in enumerate(variant.paths) if share.is_chosen(path)]
-            histograms = {tag: found for tag, found in counts.items() if tag in tags}
-            seen = (share.due, own, histograms, replace(kept, chosen=chosen))
+            own, histograms = numbers, counts
+            if len(variant.shares) > 1:
+                tags = variant.tags[share]
+                own = {tag: value for tag, value in numbers.items() if tag in tags}
+                histograms = {tag: found for tag, found in counts.items() if tag in tags}
+            seen = (share.due, own, histograms, kept(chosen=variant.chosen(share)))
             self._seen.setdefault(id(share.owner), []).append(seen)
 
     def _once(self, *args: Any) -> Any:
@@ -190,8 +202,7 @@ class Instrument:
         variant = self._armed
         assert variant is not None
         assert variant.function is not None
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(watch.overriding(self.model, "train_step", self._step_of(variant)))
+        with watch.overriding(self.model, "train_step", variant.step), contextlib.ExitStack() as stack:
             if self._replicas > 1:
                 self._watch(stack, variant)
             args, seconds_in_call = adapter_module.timed(args)
@@ -228,7 +239,8 @@ class Instrument:
             # In the middle of an epoch JAX' variables are empty, but Keras reads the sharding of their values here.
             model.jax_state_sync()
         try:
-            with watch.overriding(model, "train_step", self._step_of(variant)):
+            variant.step = self._step_of(variant)
+            with watch.overriding(model, "train_step", variant.step):
                 model.make_train_function(force=True)
             return model.train_function
         finally:

@@ -1,6 +1,7 @@
 """Decides at which steps of a `fit` to look at what, arms the instrument there, and delivers what it saw."""
 
 import atexit
+import functools
 import re
 import time
 import warnings
@@ -46,6 +47,7 @@ class Observer:
         self._host: Instrument | None = None
         self._batches_in_fit: int | None = None
         self._accumulation = 1
+        self._has_pairs = any(quantity.pairs for quantity in quantities)
         self._preparing: set[Quantity] = set()
         self._batches_before_epoch = 0
         self._steps_passed = 0
@@ -161,7 +163,8 @@ class Observer:
                 more = quantity.after_step(numbers, kept)
                 if quantity not in self._preparing:
                     numbers |= more
-            shown = {tag: number for tag, number in numbers.items() if not tag.startswith(HIDDEN)}
+            hidden = _hidden(tuple(numbers))
+            shown = {tag: number for tag, number in numbers.items() if tag not in hidden} if hidden else numbers
             if shown or counts:
                 self._deliver(kept.step, shown, counts)
                 if not self._is_behind_files:
@@ -200,10 +203,20 @@ class Observer:
         if rest:
             return ()
         first, self._steps_passed = self._steps_passed + 1, step
-        due = [quantity for quantity, when in self._rules if any(when(s) for s in range(first, step + 1))]
-        self._preparing = {q for q, when in self._rules if q.pairs and q not in due and when(step + 1)}
+        whens = {id(when): when for _, when in self._rules}  # Most quantities share one.
+        now = {key for key, when in whens.items() if any(map(when, range(first, step + 1)))}
+        soon = {key for key, when in whens.items() if when(step + 1)} if self._has_pairs else now
+        self._preparing = {q for q, when in self._rules if q.pairs and id(when) in soon - now}
+        if not now and not self._preparing:
+            return ()
+        due = (quantity for quantity, when in self._rules if id(when) in now)
         return (*due, *(quantity for quantity, _ in self._rules if quantity in self._preparing))
 
     def _give_up(self, reason: str) -> None:
         warnings.warn(f"Gradients are not logged: {reason} Training goes on.", stacklevel=3)
         self._rules = []
+
+
+@functools.lru_cache(64)
+def _hidden(tags: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(tag for tag in tags if tag.startswith(HIDDEN))
