@@ -76,5 +76,14 @@ def few_programs():
             jax.clear_caches()
 
 
+LONGEST = ("test_recipes", "test_parity", "test_batch_statistics", "test_scheduled")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first, so that at the end no process works on one alone."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
 def pytest_report_header() -> str:
     return f"keras {keras.__version__} on {keras.backend.backend()}"
