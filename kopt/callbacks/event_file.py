@@ -14,8 +14,8 @@ from kopt._core.warn import warn_user
 from kopt.callbacks import places
 
 FLUSH_SECONDS = 0.5
-MOST_WAITING = 100_000
-"""Events that are kept while they cannot be written."""
+MOST_WAITING, AT_ONCE = 100_000, 1000
+"""Events that are kept while they cannot be written, and that are written in one piece."""
 
 
 class EventFile:
@@ -42,7 +42,8 @@ class EventFile:
         head = Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString()
         self._waiting: deque[bytes] = deque([head], MOST_WAITING)
         self._lost, self._process = 0, os.getpid()
-        self._error: OSError | None = None
+        self._error: OSError | None = None  # Of the last attempt.
+        self._trouble: OSError | None = None  # Of any.
         self._has_warned = False
         self._lock = threading.Lock()
         self._wake, self._stop = threading.Event(), threading.Event()
@@ -65,17 +66,17 @@ class EventFile:
         if os.getpid() != self._process:  # A fork has a copy of what is waiting, which is not its own.
             return
         with self._lock:
-            taken = []
             while self._waiting:
-                taken.append(self._waiting.popleft())
-            if not taken:
-                return
-            try:
-                self._file.append(b"".join(map(_record, taken)))
-                self._error = None
-            except OSError as error:
-                self._waiting.extendleft(reversed(taken))
-                self._error = error
+                taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), AT_ONCE))]
+                try:
+                    self._file.append(b"".join(map(_record, taken)))
+                    self._error = None
+                except OSError as error:
+                    self._error = self._trouble = error
+                    surplus = max(0, len(self._waiting) + len(taken) - MOST_WAITING)
+                    self._lost += surplus
+                    self._waiting.extendleft(reversed(taken[surplus:]))
+                    return
 
     def close(self) -> None:
         """Writes what is left and closes the file."""
@@ -87,7 +88,7 @@ class EventFile:
         try:
             self._file.close()
         except OSError as error:
-            self._error = error
+            self._error = self._trouble = error
         lost = self._lost + len(self._waiting)
         if self._error is not None or lost:
             self._has_warned = False
@@ -105,7 +106,7 @@ class EventFile:
     def _warn(self, rest: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            warn_user(f"Events cannot be written to {self.path!r} ({self._error}). {rest} Training goes on.")
+            warn_user(f"Events cannot be written to {self.path!r} ({self._trouble}). {rest} Training goes on.")
 
 
 def _record(data: bytes) -> bytes:

@@ -84,8 +84,8 @@ class TensorBoard(Observing, keras.callbacks.TensorBoard):
         gradient_histograms: Whether to log histograms of the gradients as well. Buckets are quarter powers of two, the
             same at every step and in every run.
         monitor: What to look at: a list of `kopt.monitoring` quantities, or a preset, named by what a look costs with a
-            CNN of 1M parameters: `"economy"` (0.05 to 0.2 steps), `"business"` (2 to 5 steps), `"full"` (17 to 54).
-            None for rates, losses, norms and statistics of gradients (0.2 to 0.6 steps).
+            CNN of 1M parameters: `"economy"` (0.05 to 0.3 steps), `"business"` (2 to 5 steps), `"full"` (17 to 54).
+            None for rates, losses, norms and statistics of gradients (0.2 to 0.9 steps).
         every: When to look, in place of `gradients`: an interval in optimizer steps, or a rule such as
             `kopt.monitoring.logarithmic()`. A quantity with a rule of its own follows that.
         include: Regular expression: only variables and layers in whose paths it is found are shown one by one. Numbers

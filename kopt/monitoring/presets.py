@@ -20,8 +20,8 @@ PRESETS = ("economy", "business", "full")
 def economy() -> list[Quantity]:
     """Returns rates, losses and norms, the first NaN, time and memory.
 
-    A look costs 5 to 20 % of a step of a CNN with 1M parameters on a CPU, 24 to 52 % of one of 2 ms, and 0.4 ms where
-    a step takes 0.35 ms (JAX).
+    A look costs 5 to 26 % of a step of a CNN with 1M parameters on a CPU, 17 to 39 % of one of 3 ms, and 0.3 ms where
+    a step takes 0.4 ms (JAX).
     """
     return [Rates(), Losses(), GlobalNorms(), Norms(), FirstNonFinite(), Throughput(), Memory()]
 
@@ -29,7 +29,7 @@ def economy() -> list[Quantity]:
 def business() -> list[Quantity]:
     """Returns `economy` with statistics and histograms of gradients, activations, noise, angles and distance.
 
-    A look costs 2.3 to 4.5 steps of a CNN with 1M parameters on a CPU: one more pass for the noise, and gradients and
+    A look costs 2.3 to 4.6 steps of a CNN with 1M parameters on a CPU: one more pass for the noise, and gradients and
     weights that are kept. At an interval the step before each look is looked at too.
     """
     more = [GradientStatistics(), GradientHistograms(), Activations(), Distance(), Cosines(), NoiseScale()]
