@@ -10,6 +10,7 @@ import keras_tuner
 import optuna
 import pytest
 import searches
+import sqlalchemy.exc
 
 from kopt import tuning
 from kopt.tuning import stored
@@ -17,6 +18,7 @@ from kopt.tuning.storage import history as marks
 from kopt.tuning.storage.address import address_of
 from kopt.tuning.storage.history import History
 from kopt.tuning.storage.journal import JournalFile
+from kopt.tuning.storage.passing import Patient
 from kopt.tuning.storage.reading import read
 from kopt.tuning.storage.silence import Silence
 from kopt.tuning.storage.study import SharedStudy
@@ -187,6 +189,28 @@ def test_a_storage_of_the_users(tmp_path):
     second = shared(tmp_path / "b", storage=f"sqlite:///{tmp_path}/search.db")
     assert len(second.outcomes or second.rows()) == 5
     assert json.loads((tmp_path / "a/search/project.json").read_text())["storage"] == f"sqlite:///{tmp_path}/search.db"
+
+
+def test_a_connection_that_broke_within_a_transaction_is_tried_again(caplog):
+    def asked():
+        try:
+            try:
+                raise sqlalchemy.exc.OperationalError("SELECT 1", {}, OSError("server closed the connection"))
+            except sqlalchemy.exc.OperationalError:
+                raise sqlalchemy.exc.PendingRollbackError("Can't reconnect until it is rolled back.")  # noqa: B904
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise optuna.exceptions.StorageInternalError("An exception is raised during the commit.") from error
+
+    answers = iter([asked, asked, lambda: "the answer"])
+    storage = Patient(optuna.storages.InMemoryStorage(), None, "postgresql://here/search")
+    assert storage.call(lambda: next(answers)()) == "the answer"
+    assert caplog.text.count("'postgresql://here/search' fails: server closed the connection. Trying again.") == 2
+
+    def wrong():
+        raise sqlalchemy.exc.PendingRollbackError("Somebody forgot to roll back.")
+
+    with pytest.raises(sqlalchemy.exc.PendingRollbackError, match="forgot"):
+        storage.call(wrong)
 
 
 @pytest.mark.slow

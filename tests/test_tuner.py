@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -369,3 +370,21 @@ def test_oracles_of_kerastuner_go_on_as_well(tmp_path, make):
     assert len(again.hypermodel.calls) == len(straight.outcomes) - 4
     if "Grid" in type(again.oracle).__name__:
         assert tried(again) == tried(straight)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="no backend is involved: once is enough")
+def test_a_worker_whose_chief_is_gone_ends(tmp_path, monkeypatch, caplog):
+    import grpc
+
+    def asked():
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:  # Nobody listens there.
+            return channel.unary_unary("/keras_tuner.Oracle/GetSpace")(b"", timeout=60)
+
+    tuner = curve_tuner(tmp_path)
+    monkeypatch.setattr(tuner.oracle, "get_space", asked)
+    tuner.search(verbose=0)
+    assert "The chief of this search does not answer" in caplog.text
+    assert tuner.outcomes == {}

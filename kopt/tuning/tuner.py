@@ -19,6 +19,7 @@ from kopt.tuning import folds, outcome, project
 from kopt.tuning.before import check_batch_sizes, check_fit, check_hypermodel, check_ranges, checked_builds
 from kopt.tuning.boards import Boards
 from kopt.tuning.budget import Budget
+from kopt.tuning.chief import ends_with_chief
 from kopt.tuning.conditions import conditions
 from kopt.tuning.front import Objectives
 from kopt.tuning.hypermodel import SpaceHyperModel
@@ -230,6 +231,7 @@ class Tuner(Searched):
 
     # The search.
 
+    @ends_with_chief
     def search(self, *fit_args: Any, verbose: Any = "auto", groups: Any = None, **fit_kwargs: Any) -> None:
         """Runs trials until the oracle, a budget or the user ends it.
 

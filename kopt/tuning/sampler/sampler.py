@@ -44,8 +44,8 @@ class ConditionalGPSampler(BaseSampler):
     A trial depends on `seed`, its number and the trials before it, and on nothing else: a study that is continued from
     its storage proposes what it would have proposed without the interruption.
 
-    Cost: about 20 ms of CPU for a suggestion at 50 trials, 30 to 50 ms at 200. From 300 trials on, the process sees the 100
-    best and 200 others. It needs NumPy and SciPy only.
+    Cost: about 20 ms of CPU for a suggestion at 50 trials, 30 to 50 ms at 200. From 300 trials on, the process sees the
+    100 best and 200 others. It needs NumPy and SciPy only.
 
     Args:
         seed: An integer >= 0; None draws one.

@@ -153,7 +153,7 @@ class Patient(Passing):
 
 def passes(error: BaseException) -> bool:
     """Returns whether an error of a storage may be gone when the same is tried again."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    cause = _cause(error)
     if isinstance(cause, sqlalchemy.exc.DBAPIError) and cause.connection_invalidated:
         return True
     redis = getattr(sys.modules.get("redis"), "exceptions", None)
@@ -164,6 +164,18 @@ def passes(error: BaseException) -> bool:
 
 def first_line(error: BaseException) -> str:
     """Returns what an error says, without its details, as a sentence."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+    cause = _cause(error)
     told = str(getattr(cause, "orig", None) or cause).strip().splitlines() or [type(cause).__name__]
     return told[0].rstrip(".") + "."
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Returns the error of the database behind one of Optuna's.
+
+    Where a connection breaks within a transaction, Optuna asks the same in other words, and all that SQLAlchemy says
+    to that is that the transaction must be rolled back first: what had happened stands behind it.
+    """
+    cause = (error.__cause__ or error) if isinstance(error, StorageInternalError) else error
+    while isinstance(cause, sqlalchemy.exc.PendingRollbackError) and cause.__context__ is not None:
+        cause = cause.__context__
+    return cause
