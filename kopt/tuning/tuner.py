@@ -243,8 +243,7 @@ class Tuner(Searched):
                 a deep copy of the callbacks.
 
         Raises:
-            ValueError: The objective is a metric that training does not produce; the data cannot be split into the
-                folds; the stored search has other data.
+            ValueError: Training produces no such objective; the folds cannot be made; the stored search has other data.
             RuntimeError: `max_consecutive_failures` trials have failed in a row.
             OSError: The disk is full.
         """
