@@ -27,6 +27,7 @@ if os.environ["KERAS_BACKEND"] == "jax":
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
 import itertools  # noqa: E402
+import zlib  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import keras  # noqa: E402
@@ -79,10 +80,19 @@ def few_programs():
 LONGEST = ("test_recipes", "test_parity", "test_batch_statistics", "test_scheduled")
 
 
+@pytest.hookimpl(tryfirst=True)  # Before `-m` looks at the marks.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest files first, so that at the end no process works on one alone."""
+    """Puts the longest files first, so that at the end no process works on one alone, and spares TensorFlow some.
+
+    There a step takes longest to compile: each of the contract's tests is asked of half of the optimizers, and each
+    optimizer half of the tests, unless the slow ones run too. JAX and PyTorch are asked everything.
+    """
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+    if keras.backend.backend() == "tensorflow":
+        for item in items:
+            if item.path.stem == "test_contract" and zlib.crc32(item.nodeid.encode()) % 2:
+                item.add_marker(pytest.mark.slow)
 
 
 def pytest_report_header() -> str:
