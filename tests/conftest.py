@@ -82,17 +82,17 @@ LONGEST = ("test_recipes", "test_parity", "test_batch_statistics", "test_schedul
 
 @pytest.hookimpl(tryfirst=True)  # Before `-m` looks at the marks.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest files first, so that at the end no process works on one alone, and spares TensorFlow some.
+    """Puts the longest files first, so that at the end no process works on one alone, and spares those that compile.
 
-    There a step takes longest to compile: each of the contract's tests is asked of half of the optimizers, and each
-    optimizer half of the tests, unless the slow ones run too. JAX and PyTorch are asked everything.
+    Of the pairs of a test in the contract and an optimizer, TensorFlow is asked one half and JAX the other, unless the
+    slow ones run too. PyTorch is asked all.
     """
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
-    if keras.backend.backend() == "tensorflow":
-        for item in items:
-            if item.path.stem == "test_contract" and zlib.crc32(item.nodeid.encode()) % 2:
-                item.add_marker(pytest.mark.slow)
+    spared = {"tensorflow": 1, "jax": 0}.get(keras.backend.backend())
+    for item in items:
+        if item.path.stem == "test_contract" and zlib.crc32(item.nodeid.encode()) % 2 == spared:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_report_header() -> str:
