@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import event_files
@@ -318,8 +319,11 @@ def test_numbers_of_64_bits_and_copies_in_forks(tmp_path):
     child = os.fork()
     if child == 0:  # What waits in its copy is the parent's to write.
         writer.flush()
-        os._exit(0)
-    os.waitpid(child, 0)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            writer.close()
+        os._exit(len(told))
+    assert os.waitpid(child, 0)[1] == 0
     writer.close()
     (file,) = event_files.files(tmp_path)
     assert event_files.records(file) == (2, 0)

@@ -81,6 +81,8 @@ class EventFile:
     def close(self) -> None:
         """Writes what is left and closes the file."""
         atexit.unregister(self.close)
+        if os.getpid() != self._process:
+            return
         self._stop.set()
         self._wake.set()
         self._thread.join()
